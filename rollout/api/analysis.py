@@ -89,8 +89,8 @@ class AnalysisTemplateSpec(View, frozen=True):
 class AnalysisTemplate(View, frozen=True):
     """An AnalysisTemplate or ClusterAnalysisTemplate."""
 
-    kind: str = "AnalysisTemplate"
     metadata: ObjectMeta
+    kind: str = "AnalysisTemplate"
     spec: AnalysisTemplateSpec = AnalysisTemplateSpec()
 
 
