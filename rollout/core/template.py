@@ -1,0 +1,141 @@
+"""The identity of a revision: the pod-template hash, and when two templates mean the same pods.
+
+A ReplicaSet belongs to a Rollout's template when the two are equivalent, whatever its hash label says: the
+label was written by another release, or by Argo Rollouts, whose hash has changed between versions and
+re-rolled whole clusters (study/argo-rollouts.md 2.5). The hash only names new ReplicaSets.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rollout.api.rollout import HASH_LABEL
+
+_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+_FNV_OFFSET, _FNV_PRIME = 0x811C9DC5, 0x01000193
+
+
+def fnv32a(data: bytes) -> int:
+    """The 32-bit FNV-1a hash (RFC 9923)."""
+    value = _FNV_OFFSET
+    for byte in data:
+        value = ((value ^ byte) * _FNV_PRIME) & 0xFFFFFFFF
+    return value
+
+
+def safe_encode(text: str) -> str:
+    """`text` in letters and digits that make no words, as Kubernetes writes hashes in names."""
+    return "".join(_ALPHABET[ord(char) % len(_ALPHABET)] for char in text)
+
+
+def hash_of(value: Any, collision_count: int | None = None) -> str:
+    """A short name-safe hash of plain JSON data; independent of key order and of absent-or-empty fields."""
+    data = json.dumps(_bare(value), sort_keys=True, separators=(",", ":")).encode()
+    if collision_count:
+        data += collision_count.to_bytes(8, "little")
+    return safe_encode(str(fnv32a(data)))
+
+
+def template_hash(template: Mapping[str, Any], collision_count: int | None = None) -> str:
+    """The pod-template hash of a new ReplicaSet for `template`."""
+    return hash_of(without_hash(template), collision_count)
+
+
+def without_hash(template: Mapping[str, Any]) -> dict[str, Any]:
+    """The template without our own label, as the user wrote it."""
+    meta = dict(template.get("metadata") or {})
+    if labels := {k: v for k, v in (meta.get("labels") or {}).items() if k != HASH_LABEL}:
+        meta["labels"] = labels
+    else:
+        meta.pop("labels", None)
+    return {**template, "metadata": meta}
+
+
+def equivalent(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
+    """Whether a `live` pod template (defaulted by the API server) is `wanted` (as the user wrote it).
+
+    Every field of one must equal that of the other, save that a field absent from one side may have the API's
+    default on the other. Absent, null, "", [] and {} are the same.
+    """
+    return _same(_bare(without_hash(wanted)), _bare(without_hash(live)))
+
+
+# Values that the API server fills into a pod template (k8s.io/api core/v1 defaulting), by field name.
+_DEFAULTS: dict[str, tuple[Any, ...]] = {
+    "dnsPolicy": ("ClusterFirst",),
+    "restartPolicy": ("Always",),
+    "schedulerName": ("default-scheduler",),
+    "terminationGracePeriodSeconds": (30,),
+    "terminationMessagePath": ("/dev/termination-log",),
+    "terminationMessagePolicy": ("File",),
+    "imagePullPolicy": ("Always", "IfNotPresent"),
+    "protocol": ("TCP",),
+    "scheme": ("HTTP",),
+    "periodSeconds": (10,),
+    "successThreshold": (1,),
+    "failureThreshold": (3,),
+    "timeoutSeconds": (1,),
+    "defaultMode": (420,),
+    "apiVersion": ("v1",),
+    "enableServiceLinks": (True,),
+    "preemptionPolicy": ("PreemptLowerPriority",),
+    "procMount": ("Default",),
+    "expirationSeconds": (3600,),
+}
+
+
+def _bare(value: Any) -> Any:
+    """Plain data without null and empty members."""
+    if isinstance(value, Mapping):
+        members = {key: _bare(member) for key, member in value.items()}
+        return {key: member for key, member in members.items() if member not in (None, "", [], {})}
+    if isinstance(value, list | tuple):
+        return [_bare(member) for member in value]
+    return value
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return all(_same_field(key, one, other) for key in {*one, *other})
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return type(one) is type(other) and bool(one == other)
+
+
+def _same_field(key: str, one: dict[str, Any], other: dict[str, Any]) -> bool:
+    if key in one and key in other:
+        return _same(one[key], other[key]) or (
+            key in _QUANTITY_MAPS and _same_quantities(one[key], other[key])
+        )
+    value = one.get(key, other.get(key))
+    if key == "serviceAccount":  # the deprecated twin of serviceAccountName
+        return value in (one.get("serviceAccountName"), other.get("serviceAccountName"))
+    if key == "requests":  # filled from limits
+        limits = (one if key not in one else other).get("limits") or {}
+        return isinstance(value, dict) and all(limits.get(name) == amount for name, amount in value.items())
+    return any(type(value) is type(default) and value == default for default in _DEFAULTS.get(key, ()))
+
+
+_QUANTITY_MAPS = frozenset({"limits", "requests"})
+_SUFFIXES = {
+    "": 1, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18,
+    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60,
+}  # fmt: skip
+
+
+def _same_quantities(one: Any, other: Any) -> bool:
+    """Whether two resource lists are equal as amounts: the API server writes "0.5" as "500m"."""
+    if not (isinstance(one, dict) and isinstance(other, dict)) or one.keys() != other.keys():
+        return False
+    return all(_amount(one[name]) == _amount(other[name]) is not None for name in one)
+
+
+def _amount(value: Any) -> float | None:
+    text = str(value)
+    digits = text.rstrip("numkMGTPEi")
+    try:
+        return round(float(digits) * _SUFFIXES[text[len(digits) :]], 12)
+    except (ValueError, KeyError):
+        return None
