@@ -173,6 +173,10 @@ def api_error(code: int, status: Mapping[str, Any]) -> ApiError:
     return kind(message, details)
 
 
+class ConfigError(SurefootError):
+    """Our own set-up cannot be used (kubeconfig, credentials). The message says which file and what to do."""
+
+
 class InvalidSpec(SurefootError):
     """A spec of ours that cannot be acted on. `problems` are full sentences: path, value, rule, fix."""
 

@@ -88,9 +88,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._turns += 1
         self._turns_at_this_time += 1
         if self._turns_at_this_time > MAX_TURNS_WITHOUT_TIME or self._turns > MAX_TURNS:
-            raise Stuck(
-                f"endless loop: {self._turns_at_this_time} turns at virtual time {self._now:.3f}\n{self._waiting()}"
-            )
+            turns, self._turns_at_this_time = self._turns_at_this_time, 0  # cleaning up needs turns, too
+            raise Stuck(f"endless loop: {turns} turns at virtual time {self._now:.3f}\n{self._waiting()}")
         self._shuffle()
         super()._run_once()  # type: ignore[misc]
 
