@@ -28,11 +28,15 @@ PATCH_MEDIA_TYPES: dict[PatchType, str] = {
 
 
 class ListPage(msgspec.Struct, frozen=True):
-    """A page of a list: its objects, the list's resourceVersion, and the token of the next page ("" at the end)."""
+    """A page of a list: its objects, the list's resourceVersion, and the token of the next page ("" at the end).
+
+    `remaining` is how many objects come after this page, where the server says so.
+    """
 
     items: Sequence[Object]
     resource_version: str
     continue_token: str = ""
+    remaining: int | None = None
 
 
 class WatchEvent(msgspec.Struct, frozen=True):
@@ -129,6 +133,10 @@ class Kube(Protocol):
         self, namespace: str, name: str, *, uid: str = "", grace_seconds: int | None = None
     ) -> None:
         """Evict a pod (policy/v1). Throttled when a disruption budget forbids it at the moment."""
+        ...
+
+    async def bind(self, namespace: str, name: str, node: str) -> None:
+        """Give an unscheduled pod to a node (pods/binding). Conflict when it has one already."""
         ...
 
     async def log(

@@ -1,0 +1,116 @@
+"""Schemas at the door: unknown fields, defaults, validation, the same for built-in and custom kinds."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from rollout.errors import BadRequest
+from rollout.runtime.kube import Propagation
+from rollout.sandbox.schema import structural
+from rollout.sandbox.schema.fields import FieldError
+from rollout.sandbox.storage import names
+from rollout.sandbox.storage.registry import Served
+
+Object = dict[str, Any]
+Warn = Callable[[str], None]
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """How a write is to be done; the same for all verbs.
+
+    `manager` is the field manager; `field_validation` one of "", "Ignore", "Warn", "Strict" (unknown fields);
+    `warn` is called with the text of each warning.
+    """
+
+    manager: str = "unknown"
+    dry_run: bool = False
+    force: bool = False
+    field_validation: str = ""
+    warn: Warn | None = None
+
+
+class DeleteOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """`propagation` None keeps what the object's finalizers say (Background when they say nothing)."""
+
+    uid: str = ""
+    resource_version: str = ""
+    propagation: Propagation | None = None
+    grace_seconds: int | None = None
+    dry_run: bool = False
+
+
+DEFAULT_OPTIONS = Options()
+DEFAULT_DELETE_OPTIONS = DeleteOptions()
+
+try:  # until the schemas of the built-in kinds have landed
+    kinds: Any = importlib.import_module("rollout.sandbox.schema.kinds")
+except ImportError:
+    kinds = None
+
+
+def schema_of(served: Served) -> dict[str, Any] | None:
+    """The schema of this version, or None for a kind without one (everything is kept then)."""
+    if served.schema is not None:
+        return dict(served.schema)
+    return kinds.schema_of(*served.resource.gvk) if served.builtin and kinds else None
+
+
+def check_types(served: Served, obj: Any) -> None:
+    """Refuse (400) what kube-apiserver cannot even decode: another kind, metadata of wrong types."""
+    resource = served.resource
+    if not isinstance(obj, Mapping):
+        raise BadRequest(
+            f"the object provided is unrecognized (must be of type {resource.kind}): "
+            "couldn't get version/kind; json parse error: json: cannot unmarshal into Go value"
+        )
+    api_version, kind = obj.get("apiVersion"), obj.get("kind")
+    if kind and kind != resource.kind:
+        raise BadRequest(
+            f'{kind} in version "{api_version or resource.version}" cannot be handled as a {resource.kind}: '
+            f"the kind in the data ({kind}) does not match the expected kind ({resource.kind})"
+        )
+    if api_version and api_version != resource.api_version:
+        raise BadRequest(
+            f"the API version in the data ({api_version}) does not match the expected API version "
+            f"({resource.api_version})"
+        )
+    if problem := names.metadata_types(obj.get("metadata") or {}):
+        raise BadRequest(
+            f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: {problem}'
+        )
+
+
+def admit_shape(served: Served, obj: Object, options: Options) -> Object:
+    """`obj` without unknown fields and with defaults. BadRequest under Strict when a field is unknown."""
+    schema = schema_of(served)
+    if schema is not None:
+        pruned = structural.prune(obj, schema)
+        if pruned is not obj and options.field_validation in {"Strict", "Warn"}:
+            _unknown_fields(served, structural.unknown_fields(obj, schema), options)
+        obj = structural.default(pruned, schema)
+    return kinds.defaults(obj) if served.builtin and kinds else obj
+
+
+def _unknown_fields(served: Served, fields: Sequence[str], options: Options) -> None:
+    if not fields:
+        return
+    problems = [f'unknown field "{field}"' for field in fields]
+    if options.field_validation == "Strict":
+        resource = served.resource
+        raise BadRequest(
+            f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
+            f"strict decoding error: {', '.join(problems)}"
+        )
+    for problem in problems if options.warn else ():
+        assert options.warn is not None
+        options.warn(problem)
+
+
+def shape_errors(served: Served, obj: Object, old: Object | None) -> list[FieldError]:
+    """What the schema (types, limits, CEL rules) has against `obj`."""
+    schema = schema_of(served)
+    return structural.validate(obj, schema, old=old) if schema is not None else []

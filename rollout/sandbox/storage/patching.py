@@ -1,0 +1,39 @@
+"""The three patches that are a function of object and patch alone (server-side apply is `schema.apply`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rollout.errors import BadRequest, UnsupportedMediaType
+from rollout.runtime.kube import PATCH_MEDIA_TYPES, PatchType
+from rollout.sandbox.schema import patches
+from rollout.sandbox.storage.admission import schema_of
+from rollout.sandbox.storage.registry import Served
+
+Object = dict[str, Any]
+
+
+def patched(served: Served, live: Object, patch: Any, type: PatchType) -> Object:
+    """`live` after `patch`. BadRequest or Invalid when the patch itself is wrong, UnsupportedMediaType when
+    this kind does not take patches of this type."""
+    match type:
+        case "json":
+            result = patches.json_patch(live, patch)
+        case "merge":
+            result = patches.merge_patch(live, patch)
+        case "strategic":
+            if not served.builtin:
+                raise unsupported(["json", "merge", "apply"])
+            result = patches.strategic_merge(live, patch, schema_of(served) or {})
+        case _:
+            raise unsupported(["json", "merge", "strategic", "apply"])
+    if not isinstance(result, dict):
+        raise BadRequest(f"the patch makes {served.resource.kind} something that is not an object")
+    return result
+
+
+def unsupported(types: list[PatchType]) -> UnsupportedMediaType:
+    accepted = ", ".join(PATCH_MEDIA_TYPES[name] for name in types)
+    return UnsupportedMediaType(
+        f"the body of the request was in an unknown format - accepted media types include: {accepted}"
+    )
