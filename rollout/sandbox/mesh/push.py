@@ -1,0 +1,179 @@
+"""Bringing a rendered configuration into a running Envoy without dropping a request, and knowing that it
+is there.
+
+Order, so that no route ever names a cluster that is not there or has just been emptied:
+
+1. endpoints that leave somebody to ask, and clusters (new ones added, old ones kept);
+2. routes, once the clusters are live;
+3. endpoints of clusters that became empty, and the removal of old clusters, once the routes are live.
+
+Live means: Envoy itself reports the version of the file as the one it uses.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from rollout.api.codec import decode
+from rollout.errors import SurefootError
+from rollout.runtime.clock import Clock
+from rollout.runtime.unix_http import UnixHttp
+from rollout.sandbox.mesh.bootstrap import CLUSTERS_FILE, ENDPOINTS_DIRECTORY, routes_file
+from rollout.sandbox.mesh.clusters import Cluster, eds_file, stat_name
+from rollout.sandbox.mesh.envoy import EnvoyFiles
+from rollout.sandbox.mesh.files import Files
+from rollout.sandbox.mesh.protobuf import Resource
+from rollout.sandbox.mesh.render import Rendered
+
+LIVE_SECONDS = 10.0
+_POLL_SECONDS = 0.004
+_MAX_POLL_SECONDS = 0.05
+_FILTER = "/stats?format=json&filter=(version_text|update_rejected)$"
+
+
+class Refused(SurefootError):
+    """Envoy refuses a configuration and stays with the one before. The message is Envoy's own."""
+
+
+class NotLive(SurefootError):
+    """Envoy did not take up a configuration in time."""
+
+
+class Stats(msgspec.Struct, frozen=True):
+    """What Envoy says about its configuration: versions in use, and how often it refused one, by scope."""
+
+    versions: dict[str, str]
+    rejected: dict[str, int]
+
+
+def scope_of_routes(name: str) -> str:
+    return f"http.{name}.rds.{name}"
+
+
+CLUSTERS_SCOPE = "cluster_manager.cds"
+
+
+def scope_of_endpoints(cluster: str) -> str:
+    return f"cluster.{stat_name(cluster)}"
+
+
+class Pusher:
+    """Owns Envoy's configuration directory. Not for concurrent use."""
+
+    def __init__(self, files: EnvoyFiles, admin: UnixHttp, clock: Clock) -> None:
+        self._log = files.log
+        self._log_start = 0
+        self._admin = admin
+        self._clock = clock
+        self._files = Files(files.config)
+        self._live: dict[str, Cluster] = {}
+
+    def prepare(self, rendered: Rendered) -> None:
+        """Write everything at once, for an Envoy that does not run yet."""
+        for name, cluster in rendered.clusters.items():
+            self._write_endpoints(name, cluster)
+        self._write_clusters(rendered.clusters)
+        for name, routes in rendered.routes.items():
+            self._files.write(routes_file(name), [routes])
+        self._live = dict(rendered.clusters)
+
+    async def push(self, rendered: Rendered) -> bool:
+        """Bring `rendered` to life; False when nothing had changed. Raises Refused or NotLive."""
+        self._log_start = self._log.stat().st_size
+        before = self._live
+        waiting: dict[str, str] = {}
+        emptied = {
+            name
+            for name, cluster in rendered.clusters.items()
+            if cluster.size == 0 and name in before and before[name].size
+        }
+        refused = (await self.stats()).rejected
+        for name, cluster in rendered.clusters.items():
+            if name not in emptied and (version := self._write_endpoints(name, cluster)):
+                waiting[scope_of_endpoints(name)] = version
+        both = before | rendered.clusters
+        if version := self._write_clusters(both):
+            waiting[CLUSTERS_SCOPE] = version
+        self._live = both
+        changed = bool(waiting)
+        await self._wait(waiting, refused)
+
+        waiting = {}
+        for name, routes in rendered.routes.items():
+            if version := self._files.write(routes_file(name), [routes]):
+                waiting[scope_of_routes(name)] = version
+        changed |= bool(waiting)
+        await self._wait(waiting, refused)
+
+        waiting = {}
+        for name in emptied:
+            if version := self._write_endpoints(name, rendered.clusters[name]):
+                waiting[scope_of_endpoints(name)] = version
+        if version := self._write_clusters(rendered.clusters):
+            waiting[CLUSTERS_SCOPE] = version
+        changed |= bool(waiting)
+        await self._wait(waiting, refused)
+        for name in both.keys() - rendered.clusters.keys():
+            self._files.remove(f"{ENDPOINTS_DIRECTORY}/{eds_file(name)}")
+        self._live = dict(rendered.clusters)
+        return changed
+
+    async def stats(self) -> Stats:
+        """Envoy's own account of its configuration. Raises Unavailable when it does not answer."""
+        versions: dict[str, str] = {}
+        rejected: dict[str, int] = {}
+        for entry in decode(await self._admin.get(_FILTER)).get("stats") or ():
+            name = str(entry.get("name") or "")
+            if name.endswith(".version_text"):
+                versions[name.removesuffix(".version_text")] = str(entry["value"])
+            elif name.endswith(".update_rejected"):
+                rejected[name.removesuffix(".update_rejected")] = int(entry["value"])
+        return Stats(versions, rejected)
+
+    def _write_endpoints(self, name: str, cluster: Cluster) -> str | None:
+        return self._files.write(f"{ENDPOINTS_DIRECTORY}/{eds_file(name)}", [cluster.endpoints])
+
+    def _write_clusters(self, clusters: dict[str, Cluster]) -> str | None:
+        resources: list[Resource] = [clusters[name].resource for name in sorted(clusters)]
+        return self._files.write(CLUSTERS_FILE, resources)
+
+    async def _wait(self, waiting: dict[str, str], refused: dict[str, int]) -> None:
+        """Until Envoy uses every version in `waiting` (by scope)."""
+        deadline = self._clock.monotonic() + LIVE_SECONDS
+        pause = _POLL_SECONDS
+        while waiting:
+            stats = await self.stats()
+            waiting = {
+                scope: version for scope, version in waiting.items() if stats.versions.get(scope) != version
+            }
+            for scope in waiting:
+                if stats.rejected.get(scope, 0) > refused.get(scope, 0):
+                    self._forget(scope)
+                    raise Refused(f"Envoy refuses the configuration of {scope}: {self._reason()}")
+            if not waiting:
+                return
+            if self._clock.monotonic() > deadline:
+                for scope in waiting:
+                    self._forget(scope)
+                raise NotLive(f"Envoy did not take up {', '.join(sorted(waiting))} within {LIVE_SECONDS:g} s")
+            await self._clock.sleep(pause)
+            pause = min(pause * 1.5, _MAX_POLL_SECONDS)
+
+    def _forget(self, scope: str) -> None:
+        """The file holds what Envoy does not use: write it again next time, even if the same."""
+        if scope == CLUSTERS_SCOPE:
+            self._files.versions.pop(CLUSTERS_FILE, None)
+        elif scope.startswith("http."):
+            self._files.versions.pop(routes_file(scope.rsplit(".", 1)[1]), None)
+        else:
+            for name in self._live:
+                if scope_of_endpoints(name) == scope:
+                    self._files.versions.pop(f"{ENDPOINTS_DIRECTORY}/{eds_file(name)}", None)
+
+    def _reason(self) -> str:
+        """Why Envoy refused, as it words it in its log (the admin interface does not tell for files)."""
+        with self._log.open("rb") as log:
+            log.seek(self._log_start)
+            lines = log.read().decode(errors="replace").splitlines()
+        found = [line.partition("rejected: ")[2] for line in lines if "rejected: " in line]
+        return "; ".join(dict.fromkeys(found)) or f"no reason given in {self._log}"
