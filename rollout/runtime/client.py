@@ -13,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from types import SimpleNamespace
 from typing import Any
 
@@ -131,8 +132,9 @@ class HttpKube:
             send_initial_events=send_initial_events,
             timeout_seconds=timeout_seconds,
         )
-        async for line in self._watch_lines(request):
-            yield wire.event_of(request, resource, line)
+        async with aclosing(self._watch_lines(request)) as lines:
+            async for line in lines:
+                yield wire.event_of(request, resource, line)
 
     async def create(
         self, resource: Resource, namespace: str | None, obj: Object, *, dry_run: bool = False
@@ -207,6 +209,9 @@ class HttpKube:
         await self._exchange(
             wire.evict(namespace, name, uid=uid, grace_seconds=grace_seconds), self._deadline
         )
+
+    async def bind(self, namespace: str, name: str, node: str) -> None:
+        await self._exchange(wire.bind(namespace, name, node), self._deadline)
 
     async def log(self, namespace: str, name: str, *, container: str = "", tail: int | None = None) -> str:
         request = wire.log(namespace, name, container=container, tail=tail)
@@ -285,7 +290,7 @@ class HttpKube:
 
     # --- watches ----------------------------------------------------------------------------------
 
-    async def _watch_lines(self, request: wire.Request) -> AsyncIterator[bytes]:
+    async def _watch_lines(self, request: wire.Request) -> AsyncGenerator[bytes, None]:
         """The lines of a watch until the server ends it. Unavailable when it breaks or falls silent."""
         code = "error"
         lines = wire.Lines()

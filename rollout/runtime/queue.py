@@ -103,9 +103,13 @@ class WorkQueue(Generic[K]):
 
     def add_rate_limited(self, key: K) -> float:
         """Have `key` worked on after its back-off; returns the seconds."""
-        seconds = self._backoff.next(key)
+        seconds = self.back_off(key)
         self.add_after(key, seconds)
         return seconds
+
+    def back_off(self, key: K) -> float:
+        """Count one more failure of `key`; the seconds it should wait. The caller adds it."""
+        return self._backoff.next(key)
 
     def forget(self, key: K) -> None:
         """`key` went well: its next back-off starts from the beginning."""

@@ -190,6 +190,17 @@ def evict(namespace: str, name: str, *, uid: str = "", grace_seconds: int | None
     return Request("create", _label(PODS, "eviction"), "POST", target, _body(PODS, eviction))
 
 
+def bind(namespace: str, name: str, node: str) -> Request:
+    binding = {
+        "apiVersion": "v1",
+        "kind": "Binding",
+        "metadata": {"name": name, "namespace": namespace},
+        "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+    }
+    target = _path(PODS, namespace, name, "binding")
+    return Request("create", _label(PODS, "binding"), "POST", target, _body(PODS, binding))
+
+
 def log(namespace: str, name: str, *, container: str = "", tail: int | None = None) -> Request:
     query = _query(container=container, tailLines="" if tail is None else tail)
     return Request("get", _label(PODS, "log"), "GET", _path(PODS, namespace, name, "log") + query)
