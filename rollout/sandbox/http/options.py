@@ -1,0 +1,139 @@
+"""Query parameters of requests, read and checked as kube-apiserver does."""
+
+from __future__ import annotations
+
+from typing import Any, cast, get_args
+
+import msgspec
+from starlette.datastructures import QueryParams
+from starlette.requests import Request
+
+from rollout.errors import BadRequest, Invalid
+from rollout.runtime.kube import PatchType, Propagation
+from rollout.sandbox.storage import DeleteOptions, Options
+from rollout.sandbox.storage.admission import Warn
+
+_FIELD_VALIDATIONS = ("", "Ignore", "Strict", "Warn")
+
+
+class ListOptions(msgspec.Struct, frozen=True):
+    """Options of list, watch and deletecollection."""
+
+    labels: str = ""
+    fields: str = ""
+    limit: int = 0
+    continue_token: str = ""
+    resource_version: str = ""
+    resource_version_match: str = ""
+    watch: bool = False
+    bookmarks: bool = False
+    initial_events: bool = False
+    timeout_seconds: int = 0
+
+
+def write_options(request: Request, warn: Warn, patch: PatchType | None = None) -> Options:
+    """Options of create, update, or a patch of type `patch`. Invalid for values that kube-apiserver refuses."""
+    query = request.query_params
+    validation = query.get("fieldValidation") or "Warn"
+    if validation not in _FIELD_VALIDATIONS:
+        raise _unsupported("fieldValidation", validation, _FIELD_VALIDATIONS)
+    force = boolean(query, "force")
+    if patch == "apply" and not query.get("fieldManager"):
+        message = "Required value: is required for apply patch"
+        raise _refused("PatchOptions", "fieldManager", "FieldValueRequired", message)
+    if force and patch != "apply":
+        message = "Forbidden: may not be specified for non-apply patch"
+        raise _refused("PatchOptions", "force", "FieldValueForbidden", message)
+    return Options(
+        manager=query.get("fieldManager") or default_manager(request.headers.get("user-agent", "")),
+        dry_run=_dry_run(query.getlist("dryRun")),
+        force=force,
+        field_validation=validation,
+        warn=warn,
+    )
+
+
+def default_manager(user_agent: str) -> str:
+    """The field manager of a client that names none: its user agent up to the first slash."""
+    return user_agent.partition("/")[0][:128] or "unknown"
+
+
+def list_options(query: QueryParams) -> ListOptions:
+    """BadRequest for numbers and booleans that are none."""
+    return ListOptions(
+        labels=query.get("labelSelector", ""),
+        fields=query.get("fieldSelector", ""),
+        limit=integer(query, "limit") or 0,
+        continue_token=query.get("continue", ""),
+        resource_version=query.get("resourceVersion", ""),
+        resource_version_match=query.get("resourceVersionMatch", ""),
+        watch=boolean(query, "watch"),
+        bookmarks=boolean(query, "allowWatchBookmarks"),
+        initial_events=boolean(query, "sendInitialEvents"),
+        timeout_seconds=max(0, integer(query, "timeoutSeconds") or 0),
+    )
+
+
+def delete_options(query: QueryParams, body: dict[str, Any]) -> DeleteOptions:
+    """What a delete asks for, from its body and its query (the body wins).
+
+    BadRequest for values of the wrong type, Invalid for unknown policies.
+    """
+    preconditions = body.get("preconditions") or {}
+    grace = body.get("gracePeriodSeconds", integer(query, "gracePeriodSeconds"))
+    propagation = body.get("propagationPolicy") or query.get("propagationPolicy") or None
+    orphan = body.get(
+        "orphanDependents", boolean(query, "orphanDependents") if "orphanDependents" in query else None
+    )
+    if propagation is None and orphan is not None:
+        propagation = "Orphan" if orphan else "Background"
+    if propagation is not None and propagation not in get_args(Propagation):
+        supported = tuple(sorted(get_args(Propagation)))
+        raise _unsupported("propagationPolicy", propagation, supported, kind="DeleteOptions")
+    if grace is not None and (not isinstance(grace, int) or isinstance(grace, bool)):
+        raise BadRequest(f"gracePeriodSeconds: {grace!r} is not an integer")
+    return DeleteOptions(
+        dry_run=_dry_run([*query.getlist("dryRun"), *(body.get("dryRun") or ())]),
+        grace_seconds=grace,
+        propagation=cast("Propagation | None", propagation),
+        uid=str(preconditions.get("uid") or ""),
+        resource_version=str(preconditions.get("resourceVersion") or ""),
+    )
+
+
+def integer(query: QueryParams, name: str) -> int | None:
+    """An integer parameter; None when absent or empty. BadRequest when it is not a number."""
+    text = query.get(name)
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError as error:
+        raise BadRequest(f'strconv.ParseInt: parsing "{text}": invalid syntax') from error
+
+
+def boolean(query: QueryParams, name: str) -> bool:
+    """A boolean parameter. Present counts as true unless it says "0" or "false" (as kube-apiserver reads it)."""
+    text = query.get(name)
+    return text is not None and text.lower() not in {"0", "false"}
+
+
+def _dry_run(values: list[str]) -> bool:
+    for value in values:
+        if value not in {"", "All"}:
+            raise _unsupported("dryRun", value, ("All",))
+    return any(values)
+
+
+def _unsupported(field: str, value: str, supported: tuple[str, ...], *, kind: str = "Options") -> Invalid:
+    said = ", ".join(f'"{one}"' for one in supported)
+    message = f'Unsupported value: "{value}": supported values: {said}'
+    return _refused(kind, field, "FieldValueNotSupported", message)
+
+
+def _refused(kind: str, field: str, reason: str, message: str) -> Invalid:
+    cause = {"reason": reason, "message": message, "field": field}
+    return Invalid(
+        f'{kind}.meta.k8s.io "" is invalid: {field}: {message}',
+        {"group": "meta.k8s.io", "kind": kind, "causes": [cause]},
+    )

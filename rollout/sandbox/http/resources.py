@@ -1,0 +1,334 @@
+"""Requests on resources: from method, path and query to one call of storage, and its result back to the client."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from rollout.api import codec
+from rollout.api.resources import PODS, Resource
+from rollout.errors import BadRequest, MethodNotAllowed, Unavailable
+from rollout.runtime.clock import Clock
+from rollout.runtime.kube import PATCH_MEDIA_TYPES, PatchType
+from rollout.sandbox.http import body, reviews, tables
+from rollout.sandbox.http.logs import LogSource, container_of, log_query
+from rollout.sandbox.http.negotiation import YAML, Accepted, Form, accepted, media_type_of
+from rollout.sandbox.http.options import (
+    ListOptions,
+    delete_options,
+    list_options,
+    write_options,
+)
+from rollout.sandbox.http.paths import Target
+from rollout.sandbox.http.rendering import Encoder, in_media_type, metadata_only
+from rollout.sandbox.http.responses import NO_CACHE, json_response, success
+from rollout.sandbox.http.streams import EncodeEvent, LogResponse, Streams, WatchResponse
+from rollout.sandbox.storage.refusals import not_served
+from rollout.sandbox.storage.registry import Served
+from rollout.sandbox.storage.storage import Storage
+
+Object = dict[str, Any]
+
+# As kube-apiserver's --min-request-timeout: a watch without timeoutSeconds lasts this long to twice as long.
+_WATCH_SECONDS = 1800.0
+_PATCH_TYPES: dict[str, PatchType] = {media: name for name, media in PATCH_MEDIA_TYPES.items()}
+_REVIEWS = {(r.resource.group, r.resource.version, r.resource.plural): r.resource for r in reviews.SERVED}
+
+
+class Call(msgspec.Struct):
+    """One request with everything that its handlers need to know of it."""
+
+    request: Request
+    target: Target
+    served: Served
+    form: Accepted
+    warnings: list[str]
+
+    @property
+    def namespace(self) -> str | None:
+        return self.target.namespace
+
+
+Handler = Callable[[Call], Awaitable[ASGIApp]]
+
+
+class ResourceApi:
+    """Answers every request whose path is a resource path."""
+
+    def __init__(self, storage: Storage, streams: Streams, clock: Clock, logs: LogSource | None) -> None:
+        self._storage = storage
+        self._streams = streams
+        self._clock = clock
+        self._logs = logs
+        self._encoder = Encoder()
+        self._on_collection: dict[str, Handler] = {
+            "GET": self._list_or_watch,
+            "POST": self._create,
+            "DELETE": self._delete_collection,
+        }
+        self._on_object: dict[str, Handler] = {
+            "GET": self._get,
+            "PUT": self._replace,
+            "PATCH": self._patch,
+            "DELETE": self._delete,
+        }
+        read_write: dict[str, Handler] = {"GET": self._get, "PUT": self._replace, "PATCH": self._patch}
+        self._on_subresource: dict[str, dict[str, Handler]] = {
+            "status": read_write,
+            "scale": read_write,
+            "finalize": {"PUT": self._replace},
+            "binding": {"POST": self._bind},
+            "eviction": {"POST": self._evict},
+            "log": {"GET": self._log},
+        }
+
+    async def respond(self, request: Request, target: Target) -> ASGIApp:
+        """The response to `request`. Raises ApiError for everything that is refused."""
+        form = accepted(request.headers.get("accept", ""))
+        if (review := _REVIEWS.get((target.group, target.version, target.plural))) is not None:
+            return await _review(request, review)
+        served = self._storage.served(target.group, target.version, target.plural)
+        if served is None or (target.namespace is not None and not served.resource.namespaced):
+            raise not_served()
+        call = Call(request, target, served, form, [served.deprecated] if served.deprecated else [])
+        return await self._handler(call)(call)
+
+    def _handler(self, call: Call) -> Handler:
+        target, method = call.target, call.request.method
+        if target.subresource:
+            if target.subresource not in call.served.subresources:
+                raise not_served()
+            handlers: Mapping[str, Handler] = self._on_subresource[target.subresource]
+        else:
+            handlers = self._on_object if target.name else self._on_collection
+        placed = target.namespace is not None or not call.served.resource.namespaced
+        if target.name and not placed:
+            raise not_served()
+        if method not in handlers or (method == "POST" and not placed):
+            raise MethodNotAllowed("the server does not allow this method on the requested resource")
+        return handlers[method]
+
+    # Reading
+
+    async def _get(self, call: Call) -> Response:
+        target = call.target
+        obj = self._storage.get(
+            call.served.resource, target.namespace, target.name, subresource=target.subresource
+        )
+        return self._object(call, obj)
+
+    async def _list_or_watch(self, call: Call) -> ASGIApp:
+        options = list_options(call.request.query_params)
+        if options.watch:
+            return self._watch(call, options)
+        page = self._storage.list(
+            call.served.resource,
+            call.namespace,
+            labels=options.labels,
+            fields=options.fields,
+            limit=options.limit,
+            continue_token=options.continue_token,
+            resource_version=options.resource_version,
+            resource_version_match=options.resource_version_match,
+        )
+        meta: Object = {"resourceVersion": page.resource_version}
+        if page.continue_token:
+            meta["continue"] = page.continue_token
+            if page.remaining is not None:
+                meta["remainingItemCount"] = page.remaining
+        return self._collection(call, meta, page.items)
+
+    def _watch(self, call: Call, options: ListOptions) -> ASGIApp:
+        seconds = float(options.timeout_seconds) or _WATCH_SECONDS * (1 + self._clock.random.random())
+        encode = self._event_encoder(call)
+        resource, namespace = call.served.resource, call.namespace
+        return WatchResponse(
+            self._streams,
+            lambda: self._storage.watch(
+                resource,
+                namespace,
+                labels=options.labels,
+                fields=options.fields,
+                resource_version=options.resource_version,
+                send_initial_events=options.initial_events,
+            ),
+            encode,
+            headers=[(b"content-type", b"application/json"), (b"cache-control", NO_CACHE.encode())],
+            seconds=seconds,
+            bookmarks=options.bookmarks,
+        )
+
+    async def _log(self, call: Call) -> ASGIApp:
+        target = call.target
+        assert target.namespace is not None
+        query = log_query(call.request.query_params, target.namespace, target.name)
+        pod = self._storage.get(PODS, target.namespace, target.name)
+        query = msgspec.structs.replace(query, container=container_of(pod, query.container))
+        if self._logs is None:
+            raise Unavailable("no node agent is connected to this API server, so there are no logs to show")
+        return LogResponse(self._streams, await self._logs(query), query.limit_bytes)
+
+    # Writing
+
+    async def _create(self, call: Call) -> Response:
+        obj = await self._body(call)
+        options = write_options(call.request, call.warnings.append)
+        created = self._storage.create(call.served.resource, call.namespace, obj, options=options)
+        return self._object(call, created, status=201)
+
+    async def _replace(self, call: Call) -> Response:
+        target = call.target
+        obj = await self._body(call)
+        options = write_options(call.request, call.warnings.append)
+        stored = self._storage.replace(
+            call.served.resource,
+            target.namespace,
+            target.name,
+            obj,
+            subresource=target.subresource,
+            options=options,
+        )
+        return self._object(call, stored)
+
+    async def _patch(self, call: Call) -> Response:
+        target, request = call.target, call.request
+        media_type = media_type_of(request.headers.get("content-type", ""))
+        if media_type not in _PATCH_TYPES:
+            raise body.unsupported(media_type, tuple(_PATCH_TYPES))
+        kind = _PATCH_TYPES[media_type]
+        patch = body.decode_patch(await body.read(request), kind)
+        options = write_options(request, call.warnings.append, kind)
+        existed = kind != "apply" or self._storage.exists(call.served.resource, target.namespace, target.name)
+        stored = self._storage.patch(
+            call.served.resource,
+            target.namespace,
+            target.name,
+            patch,
+            type=kind,
+            subresource=target.subresource,
+            options=options,
+        )
+        return self._object(call, stored, status=200 if existed else 201)
+
+    async def _delete(self, call: Call) -> Response:
+        target = call.target
+        options = delete_options(call.request.query_params, await self._optional_body(call, "DeleteOptions"))
+        done = self._storage.delete(call.served.resource, target.namespace, target.name, options=options)
+        if not done.gone:
+            return self._object(call, done.object)
+        resource = call.served.resource
+        details = {"name": target.name, "kind": resource.plural, "uid": done.object["metadata"]["uid"]}
+        return json_response(
+            codec.encode(success(details | ({"group": resource.group} if resource.group else {})))
+        )
+
+    async def _delete_collection(self, call: Call) -> Response:
+        query = call.request.query_params
+        options = delete_options(query, await self._optional_body(call, "DeleteOptions"))
+        selected = list_options(query)
+        deleted = self._storage.delete_collection(
+            call.served.resource,
+            call.namespace,
+            labels=selected.labels,
+            fields=selected.fields,
+            options=options,
+        )
+        return self._collection(call, {"resourceVersion": self._storage.resource_version}, deleted)
+
+    async def _bind(self, call: Call) -> Response:
+        binding = await self._body(call, "Binding")
+        assert call.namespace is not None
+        node = str((binding.get("target") or {}).get("name") or "")
+        self._storage.bind(call.namespace, call.target.name, node)
+        return json_response(codec.encode(success({})), status=201)
+
+    async def _evict(self, call: Call) -> Response:
+        eviction = await self._body(call, "Eviction")
+        assert call.namespace is not None
+        options = delete_options(call.request.query_params, eviction.get("deleteOptions") or {})
+        self._storage.evict(call.namespace, call.target.name, options=options)
+        return json_response(codec.encode(success({})), status=201)
+
+    async def _body(self, call: Call, kind: str = "") -> Object:
+        request = call.request
+        content_type = request.headers.get("content-type", "")
+        return body.decode_object(await body.read(request), content_type, kind or call.served.resource.kind)
+
+    async def _optional_body(self, call: Call, kind: str) -> Object:
+        data = await body.read(call.request)
+        content_type = call.request.headers.get("content-type", "")
+        return body.decode_object(data, content_type, kind) if data.strip() else {}
+
+    # Answering
+
+    def _object(self, call: Call, obj: Object, *, status: int = 200) -> Response:
+        match call.form.form:
+            case Form.TABLE:
+                data = codec.encode(tables.table(call.served, [obj], call.form.version, _include(call), {}))
+            case Form.METADATA:
+                data = codec.encode(metadata_only(obj))
+            case _:
+                data = self._encoder.shared(obj)
+        return _finish(call, data, status=status)
+
+    def _collection(self, call: Call, meta: Object, items: Any) -> Response:
+        served = call.served
+        match call.form.form:
+            case Form.TABLE:
+                data = codec.encode(tables.table(served, items, call.form.version, _include(call), meta))
+            case Form.METADATA_LIST | Form.METADATA:
+                head = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": meta}
+                data = codec.encode(head | {"items": [metadata_only(item) for item in items]})
+            case _:
+                head = {"kind": served.list_kind, "apiVersion": served.resource.api_version, "metadata": meta}
+                data = self._encoder.list_of(head, items)
+        return _finish(call, data)
+
+    def _event_encoder(self, call: Call) -> EncodeEvent:
+        """How this watch's lines are written."""
+        match call.form.form:
+            case Form.TABLE:
+                rows = tables.EventTables(call.served, call.form.version, _include(call))
+                return lambda kind, obj: _line(kind, codec.encode(rows.of(kind, obj)))
+            case Form.METADATA | Form.METADATA_LIST:
+                return lambda kind, obj: _line(kind, codec.encode(_metadata_event(kind, obj)))
+            case _:
+                return lambda kind, obj: _line(kind, self._encoder.shared(obj))
+
+
+def _line(kind: str, data: bytes) -> bytes:
+    return b'{"type":"%s","object":%s}\n' % (kind.encode(), data)
+
+
+def _metadata_event(kind: str, obj: Object) -> Object:
+    return obj if kind == "ERROR" else metadata_only(obj)
+
+
+def _include(call: Call) -> str:
+    include = call.request.query_params.get("includeObject") or "Metadata"
+    if include not in {"None", "Metadata", "Object"}:
+        raise BadRequest(
+            f'includeObject: unsupported value "{include}": supported values: None, Metadata, Object'
+        )
+    return include
+
+
+def _finish(call: Call, data: bytes, *, status: int = 200) -> Response:
+    media_type = call.form.media_type
+    pretty = call.request.query_params.get("pretty") in {"true", "1"}
+    if media_type == YAML or pretty:
+        data = in_media_type(data, media_type, pretty=pretty)
+    return json_response(data, status=status, media_type=media_type, warnings=call.warnings)
+
+
+async def _review(request: Request, resource: Resource) -> Response:
+    if request.method != "POST":
+        raise MethodNotAllowed("the server does not allow this method on the requested resource")
+    content_type = request.headers.get("content-type", "")
+    review = body.decode_object(await body.read(request), content_type, resource.kind)
+    return json_response(codec.encode(reviews.answer(resource, review)), status=201)
