@@ -50,12 +50,18 @@ class PointService(Value, frozen=True):
 
 
 class PatchRoute(Value, frozen=True):
-    """JSON patch of a router's object; its first operations test what was read."""
+    """JSON patch of a router's object; its first operations test what was read.
+
+    `weight` (the canary's, in percent) and `binds` (canary hash, stable hash) say what the patch achieves, for
+    the invariants and for people; None where it leaves that alone.
+    """
 
     resource: Resource
     namespace: str
     name: str
     operations: tuple[dict[str, Any], ...]
+    weight: int | None = None
+    binds: tuple[str, str] | None = None
 
 
 class StartRun(Value, frozen=True):

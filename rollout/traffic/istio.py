@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from rollout.api.meta import Key, metadata
-from rollout.api.resources import DESTINATION_RULES, VIRTUAL_SERVICES
+from rollout.api.resources import DESTINATION_RULES, VIRTUAL_SERVICES, Resource
 from rollout.api.rollout import HASH_LABEL, MANAGED_BY, CanaryStrategy, IstioRouting, IstioVirtualService
 from rollout.core.actions import PatchRoute
 from rollout.core.observed import Observed, RouteKey
@@ -77,7 +77,7 @@ class IstioRouter:
                         _add(f"{at}/{split.stable}/weight", 100 - weight),
                     ]
             if operations:
-                patches.append(_patch(seen, VIRTUAL_SERVICES, key, operations))
+                patches.append(_patch(seen, VIRTUAL_SERVICES, key, operations, weight=weight))
         return tuple(patches)
 
     def retarget(self, seen: Observed, canary_hash: str, stable_hash: str) -> tuple[PatchRoute, ...]:
@@ -97,7 +97,8 @@ class IstioRouter:
                 operations.append(_add(at, {HASH_LABEL: pod_hash}))
             else:
                 operations.append(_add(f"{at}/{HASH_LABEL}", pod_hash))
-        return (_patch(seen, DESTINATION_RULES, key, operations),) if operations else ()
+        binds = (canary_hash, stable_hash)
+        return (_patch(seen, DESTINATION_RULES, key, operations, binds=binds),) if operations else ()
 
     def _key(self, name: str) -> Key:
         namespace, slash, bare = name.partition("/")
@@ -161,7 +162,7 @@ class IstioRouter:
                     "create it, or correct the name",
                 )
                 continue
-            routes = {index: route for index, route in _http_routes(obj)}
+            routes = dict(_http_routes(obj))
             names = [route.get("name", "") for route in routes.values()]
             for missing in [name for name in reference.routes if name not in names]:
                 yield invalid(
@@ -257,7 +258,15 @@ def _add(path: str, value: Any) -> dict[str, Any]:
     return {"op": "add", "path": path, "value": value}
 
 
-def _patch(seen: Observed, resource: Any, key: Key, operations: list[dict[str, Any]]) -> PatchRoute:
+def _patch(
+    seen: Observed,
+    resource: Resource,
+    key: Key,
+    operations: list[dict[str, Any]],
+    *,
+    weight: int | None = None,
+    binds: tuple[str, str] | None = None,
+) -> PatchRoute:
     meta = metadata(seen.routes[resource, key])
     name = seen.rollout.metadata.name
     annotations = meta.get("annotations")
@@ -268,5 +277,10 @@ def _patch(seen: Observed, resource: Any, key: Key, operations: list[dict[str, A
         marks = [_add(f"/metadata/annotations/{MANAGED_BY.replace('~', '~0').replace('/', '~1')}", name)]
     test = {"op": "test", "path": "/metadata/resourceVersion", "value": meta.get("resourceVersion")}
     return PatchRoute(
-        resource=resource, namespace=key.namespace, name=key.name, operations=(test, *marks, *operations)
+        resource=resource,
+        namespace=key.namespace,
+        name=key.name,
+        operations=(test, *marks, *operations),
+        weight=weight,
+        binds=binds,
     )

@@ -1,0 +1,33 @@
+"""How many ready pods a share of the traffic needs. Integers only; one formula for plan and invariants."""
+
+from __future__ import annotations
+
+from rollout.api.meta import IntOrPercent, scaled
+from rollout.api.rollout import DEFAULT_SURGE, DEFAULT_UNAVAILABLE, Rollout
+
+
+def surge_and_unavailable(rollout: Rollout) -> tuple[int, int]:
+    """(maxSurge, maxUnavailable) in pods: surge rounded up, unavailable down; both 0 makes unavailable 1."""
+    canary = rollout.spec.strategy.canary
+    surge: IntOrPercent | None = canary.max_surge if canary else DEFAULT_SURGE
+    unavailable: IntOrPercent | None = canary.max_unavailable if canary else 0
+    up = scaled(DEFAULT_SURGE if surge is None else surge, rollout.replicas, round_up=True)
+    down = scaled(
+        DEFAULT_UNAVAILABLE if unavailable is None else unavailable, rollout.replicas, round_up=False
+    )
+    return (up, down) if up or down else (0, 1)
+
+
+def pods_for(weight: int, replicas: int) -> int:
+    """Pods that `weight` percent of the traffic of `replicas` pods amounts to, rounded up."""
+    return -(-replicas * weight // 100)
+
+
+def least_ready(weight: int, replicas: int, unavailable: int) -> int:
+    """The ready pods below which a version must not carry `weight` percent (reliability.md 8.2, I2).
+
+    ceil(weight/100 x (replicas - maxUnavailable)), but at least one for any traffic at all.
+    """
+    if weight <= 0 or replicas <= 0:
+        return 0
+    return max(1, pods_for(weight, max(0, replicas - unavailable)))

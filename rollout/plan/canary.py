@@ -1,0 +1,329 @@
+"""Canary: which pods and which share of the traffic the new revision should have now.
+
+With a router the weight is the traffic, and pods follow (capacity first); without one the share of pods is the
+traffic (`replicas.split`). `decide` says what is wanted under the safety rules of reliability.md 8.2; the way
+there is `diff`'s business.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rollout.api.rollout import (
+    DEFAULT_ABORT_SCALE_DOWN_DELAY_SECONDS,
+    DEFAULT_SCALE_DOWN_DELAY_SECONDS,
+    CanaryStrategy,
+    WeightDestination,
+    Weights,
+)
+from rollout.api.workload import ReplicaSet
+from rollout.core.capacity import least_ready, pods_for, surge_and_unavailable
+from rollout.core.desired import Desired, Traffic
+from rollout.core.observed import Observed, available, hash_label, saturated, wanted
+from rollout.plan import runs
+from rollout.plan.draft import Draft
+from rollout.plan.lifecycle import within_rollback_window
+from rollout.plan.replicas import Count, next_counts, split
+from rollout.plan.sets import kept, new_object, retire_older
+from rollout.plan.steps import StepContext, advance, overruled
+from rollout.traffic.base import Live
+from rollout.traffic.services import selected_hash
+
+
+def decide(seen: Observed, draft: Draft, strategy: CanaryStrategy, live: Live | None) -> Desired:
+    """The wanted world for a canary; the draft gets the step index, pauses, aborts and promotions."""
+    return _Canary(seen, draft, strategy, live).decide()
+
+
+class _Canary:
+    """One decision. `_live` is None when no router moves the traffic."""
+
+    def __init__(self, seen: Observed, draft: Draft, strategy: CanaryStrategy, live: Live | None) -> None:
+        self._seen = seen
+        self._draft = draft
+        self._strategy = strategy
+        self._live = live
+        self._sets = seen.sets
+        self._replicas = seen.rollout.replicas
+        self._surge, self._unavailable = surge_and_unavailable(seen.rollout)
+        self._start: list[dict[str, Any]] = []
+        self._terminate: tuple[str, ...] = runs.stray(seen)
+        self._retire: tuple[str, ...] = ()
+
+    def decide(self) -> Desired:
+        desired = self._wanted()
+        self._tell_weights(desired)
+        return desired
+
+    def _wanted(self) -> Desired:
+        status, sets = self._draft.status, self._sets
+        if not status.stable_rs or sets.stable is None:
+            return self._first()
+        if sets.is_stable:
+            return self._at_rest()
+        if status.abort:
+            return self._back_to_stable()
+        return self._forward()
+
+    def _first(self) -> Desired:
+        """No stable revision yet: the new one gets everything as soon as it is up."""
+        sets = self._sets
+        up = saturated(sets.new, self._replicas)
+        if up and self._bound(sets.hash):
+            self._draft.promote(sets.hash, "Initial deploy")
+        older = {hash_label(one): 0 for one in sets.older if one.spec.replicas > 0} if up else {}
+        target = sets.hash if up else ""
+        return self._world(
+            {**older, sets.hash: self._replicas}, kept(sets.new), weight=0, canary=target, stable=target
+        )
+
+    def _at_rest(self) -> Desired:
+        """The wanted revision is stable: it takes everything, older sets go when their time has come."""
+        sets, pod_hash = self._sets, self._sets.hash
+        self._terminate = runs.unfinished(self._seen)
+        deadlines = kept(sets.new)
+        if self._live is None:
+            replicas = self._shares(0 if wanted(sets.new) == 0 and self._replicas == 0 else 100)
+        else:
+            replicas, older_deadlines = self._retired(sets.older)
+            replicas[pod_hash] = self._replicas
+            deadlines |= older_deadlines
+        return self._world(replicas, deadlines, weight=0, canary=pod_hash, stable=pod_hash)
+
+    def _back_to_stable(self) -> Desired:
+        """Aborted: traffic home first, seen to be there; the canary goes after its delay."""
+        sets, stable_hash = self._sets, self._draft.status.stable_rs
+        self._terminate = runs.unfinished(self._seen)
+        if self._live is None:
+            return self._world(self._shares(0), {}, weight=0, canary=stable_hash, stable=stable_hash)
+        weight = 0 if self._can_take_all(sets.stable) else self._live.high
+        if weight:
+            self._draft.hold = "stable has no available pod: traffic stays where it is until it has"
+        replicas, deadlines = self._retired(sets.older)
+        replicas[stable_hash] = self._replicas
+        deadlines |= kept(sets.stable)
+        canary_target = self._live.canary_hash
+        delay = self._abort_delay()
+        if sets.new is not None and delay is not None and self._live.at(0):
+            gone, when = retire_older(self._draft, (sets.new,), delay=delay)
+            deadlines |= when
+            if gone:
+                canary_target = stable_hash
+                replicas |= gone
+        if canary_target != sets.hash or wanted(sets.new) == 0:
+            canary_target = stable_hash
+        return self._world(replicas, deadlines, weight=weight, canary=canary_target, stable=stable_hash)
+
+    def _forward(self) -> Desired:
+        """On the way: through the steps, then to the end, then promote."""
+        ctx = StepContext(
+            seen=self._seen,
+            draft=self._draft,
+            live=self._live,
+            steps=self._strategy.steps,
+            index=self._index(),
+            start=self._start,
+        )
+        self._background(ctx.index)
+        if not self._seen.rollout.spec.paused and not self._draft.commit:
+            if self._draft.status.promote_full:
+                ctx.index = len(ctx.steps)
+            else:
+                advance(ctx)
+            if ctx.index >= len(ctx.steps) and not self._draft.commit:
+                self._finish(ctx)
+        return self._at_step(ctx)
+
+    def _index(self) -> int:
+        steps = len(self._strategy.steps)
+        index = self._draft.status.current_step_index
+        return min(steps, index if index is not None else 0)
+
+    def _at_step(self, ctx: StepContext) -> Desired:
+        sets, stable_hash = self._sets, self._draft.status.stable_rs
+        weight = ctx.weight()
+        if self._live is None:
+            target = sets.hash if available(sets.new) > 0 else stable_hash
+            return self._world(
+                self._shares(weight), kept(sets.new), weight=weight, canary=target, stable=stable_hash
+            )
+        replicas, deadlines = self._retired(sets.older)
+        replicas |= {stable_hash: self._replicas, sets.hash: ctx.canary_pods()}
+        deadlines |= {**kept(sets.stable), **kept(sets.new)}
+        canary_target = sets.hash if available(sets.new) > 0 else stable_hash
+        return self._world(
+            replicas, deadlines, weight=self._safe_weight(weight), canary=canary_target, stable=stable_hash
+        )
+
+    def _safe_weight(self, weight: int) -> int:
+        """The weight that the pods can carry now: raised only when they are there, lowered at once."""
+        assert self._live is not None
+        sets, live = self._sets, self._live
+        ready = available(sets.new)
+        if live.canary_hash != sets.hash or ready == 0:
+            return 0 if self._can_take_all(sets.stable) or live.canary_hash != sets.hash else live.high
+        if weight <= live.high:
+            return weight if self._can_take(sets.stable, 100 - weight) else live.high
+        enough = max(pods_for(weight, self._replicas) if weight < 100 else self._replicas, 1)
+        need = least_ready(weight, self._replicas, self._unavailable)
+        if saturated(sets.new, enough) or (saturated(sets.new, wanted(sets.new)) and ready >= need):
+            return weight
+        return live.high
+
+    def _finish(self, ctx: StepContext) -> None:
+        """After the last step: everything is on the new revision, and the background analysis agrees."""
+        sets, draft = self._sets, self._draft
+        if not saturated(sets.new, self._replicas):
+            return
+        if self._live is not None and not (self._live.at(100) and self._live.canary_hash == sets.hash):
+            return
+        if draft.status.promote_full:
+            draft.promote(sets.hash, "Full promotion requested")
+        elif within_rollback_window(self._seen):
+            draft.promote(sets.hash, "Rollback within window")
+        elif self._background_agrees():
+            draft.promote(sets.hash, f"Completed all {len(ctx.steps)} canary steps")
+
+    def _background(self, index: int) -> None:
+        """Start the background analysis when its step has come; abort or ask when it says so."""
+        analysis = self._strategy.analysis
+        if analysis is None or self._draft.status.promote_full or within_rollback_window(self._seen):
+            return
+        run = runs.current(self._seen, runs.BACKGROUND)
+        if run is None:
+            if (
+                index >= min(analysis.starting_step or 0, len(self._strategy.steps))
+                and self._sets.new is not None
+            ):
+                self._start.append(runs.build(self._seen, runs.BACKGROUND, analysis))
+            return
+        told_before = self._draft.status.canary.current_background_analysis_run_status
+        self._draft.set_canary(current_background_analysis_run_status=runs.told(run))
+        if run.status.phase in ("Failed", "Error"):
+            self._draft.abort(runs.abort_cause("Background", run))
+        elif run.status.phase == "Inconclusive":
+            asked = told_before is not None and told_before.name == run.metadata.name
+            asked = asked and told_before is not None and told_before.status == "Inconclusive"
+            if asked and not self._draft.status.pause_conditions:
+                # A person has said to go on. That is not evidence: measure anew.
+                self._draft.unpause()
+                self._draft.set_canary(current_background_analysis_run_status=None)
+                self._retire = (run.metadata.name,)
+            elif not asked:
+                overruled(self._draft)
+
+    def _background_agrees(self) -> bool:
+        """Whether the background analysis has ended Successful; it is told to end once it has measured."""
+        if self._strategy.analysis is None:
+            return True
+        run = runs.current(self._seen, runs.BACKGROUND)
+        if run is None or not run.completed:
+            runs.waiting_for(self._draft, run, runs.base_name(self._seen, runs.BACKGROUND))
+            if run is not None and runs.measured(run) and not run.spec.terminate:
+                self._terminate = (*self._terminate, run.metadata.name)
+            return False
+        return run.status.phase == "Successful"
+
+    def _shares(self, weight: int) -> dict[str, int]:
+        """Next replica counts of all sets, when the share of pods is the traffic."""
+        sets = self._sets
+        canary, stable = split(weight, self._replicas, self._surge)
+        if weight >= 100:
+            canary, stable = self._replicas, 0
+        counts: dict[str, Count] = {}
+        if sets.stable is not None and not sets.is_stable:
+            counts[hash_label(sets.stable)] = _count(sets.stable, stable)
+        counts[sets.hash] = _count(sets.new, canary)
+        older = tuple(hash_label(one) for one in sets.older)
+        for one in sets.older:
+            counts[hash_label(one)] = _count(one, 0)
+        return next_counts(
+            counts, replicas=self._replicas, surge=self._surge, unavailable=self._unavailable, older=older
+        )
+
+    def _retired(self, older: tuple[ReplicaSet, ...]) -> tuple[dict[str, int], dict[str, str | None]]:
+        """Older sets leave after the delay, as long as the stable set can do without them."""
+        replicas, deadlines = retire_older(
+            self._draft,
+            older,
+            delay=_or(self._strategy.scale_down_delay_seconds, DEFAULT_SCALE_DOWN_DELAY_SECONDS),
+            keep=self._strategy.scale_down_delay_revision_limit,
+        )
+        if available(self._sets.stable) < self._replicas - self._unavailable:
+            replicas = {}
+        return replicas, deadlines
+
+    def _abort_delay(self) -> int | None:
+        """Seconds that an aborted canary is kept; None = for ever."""
+        delay = _or(self._strategy.abort_scale_down_delay_seconds, DEFAULT_ABORT_SCALE_DOWN_DELAY_SECONDS)
+        return delay or None
+
+    def _can_take(self, one: ReplicaSet | None, weight: int) -> bool:
+        """Whether a stable set may be given `weight`: enough pods, or enough asked for and some there."""
+        if self._replicas == 0:
+            return True
+        need = least_ready(weight, self._replicas, self._unavailable)
+        return available(one) >= need or (available(one) > 0 and wanted(one) >= need)
+
+    def _can_take_all(self, one: ReplicaSet | None) -> bool:
+        return self._can_take(one, 100)
+
+    def _bound(self, pod_hash: str) -> bool:
+        """Whether every destination that there is selects `pod_hash`."""
+        names = [name for name in (self._strategy.canary_service, self._strategy.stable_service) if name]
+        if any(selected_hash(self._seen, name) != pod_hash for name in names):
+            return False
+        return self._live is None or (self._live.canary_hash == self._live.stable_hash == pod_hash)
+
+    def _world(
+        self,
+        replicas: dict[str, int],
+        deadlines: dict[str, str | None],
+        *,
+        weight: int,
+        canary: str,
+        stable: str,
+    ) -> Desired:
+        create = None
+        if self._sets.new is None:
+            create = new_object(self._seen, replicas.pop(self._sets.hash, 0))
+        services = {
+            name: pod_hash
+            for name, pod_hash in (
+                (self._strategy.canary_service, canary),
+                (self._strategy.stable_service, stable),
+            )
+            if name and pod_hash
+        }
+        return Desired(
+            create=create,
+            replicas=replicas,
+            deadlines=deadlines,
+            services=services,
+            traffic=Traffic(weight, canary, stable) if self._live is not None else None,
+            start=tuple(self._start) if not self._draft.commit else (),
+            terminate=self._terminate,
+            retire=self._retire,
+        )
+
+    def _tell_weights(self, desired: Desired) -> None:
+        """Put the live weights into status, as outsiders read them; `verified` says they are as wanted."""
+        if self._live is None or desired.traffic is None:
+            self._draft.set_canary(weights=None)
+            return
+        canary, stable = self._live.high, 100 - self._live.high
+        self._draft.set_canary(
+            weights=Weights(
+                canary=WeightDestination(canary, self._strategy.canary_service, self._live.canary_hash),
+                stable=WeightDestination(stable, self._strategy.stable_service, self._live.stable_hash),
+                verified=self._live.at(desired.traffic.weight),
+            )
+        )
+
+
+def _count(one: ReplicaSet | None, target: int) -> Count:
+    return Count(spec=wanted(one), available=available(one), target=target)
+
+
+def _or(value: int | None, default: int) -> int:
+    return default if value is None else value

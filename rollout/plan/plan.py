@@ -1,0 +1,229 @@
+"""`plan`: from a snapshot of one Rollout to everything that should be done about it now.
+
+It is a pure function. Applied to its own outcome it comes to rest: at the end of a release the plan is empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from rollout.api.meta import timestamp
+from rollout.api.rollout import Condition, RolloutStatus
+from rollout.core import conditions
+from rollout.core.actions import (
+    Action,
+    CreateReplicaSet,
+    Event,
+    PatchReplicaSet,
+    PatchRoute,
+    PointService,
+    RetireRun,
+    StartRun,
+)
+from rollout.core.desired import Desired
+from rollout.core.observed import Observed
+from rollout.core.problem import Problem
+from rollout.errors import InvalidSpec
+from rollout.plan import bluegreen, canary, lifecycle
+from rollout.plan.diff import diff
+from rollout.plan.draft import Draft
+from rollout.plan.housekeeping import chores
+from rollout.plan.references import problems as reference_problems
+from rollout.plan.references import router_of
+from rollout.plan.safety import check
+from rollout.plan.sets import revision_marks
+from rollout.plan.status import finish, phase_of
+from rollout.traffic.base import Live, Router
+from rollout.traffic.services import selected_hash
+
+INVALID_RETRY_SECONDS = 20
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What to do: actions in order, then the status, then the events; and when to look again at the latest.
+
+    `again` asks for another look at once: the status holds a decision (abort, promotion) that comes before
+    its acts. `hold` says in words why the release does not move, "" when it does.
+    """
+
+    status: RolloutStatus
+    actions: tuple[Action, ...] = ()
+    events: tuple[Event, ...] = ()
+    wake_at: datetime | None = None
+    again: bool = False
+    hold: str = ""
+    problems: tuple[Problem, ...] = ()
+
+
+def plan(seen: Observed, spec_problems: Sequence[Problem] = ()) -> Plan:
+    """The plan for one Rollout. `spec_problems` are what `core.validate` says of its spec.
+
+    Raises InvariantBroken when the decision would break a safety rule: nothing of it may then be done.
+    """
+    found = tuple(spec_problems) or tuple(reference_problems(seen))
+    if found:
+        return _invalid(seen, found)
+    try:
+        return _valid(seen)
+    except InvalidSpec as error:
+        return _invalid(seen, tuple(Problem("", sentence) for sentence in error.problems))
+
+
+def _valid(seen: Observed) -> Plan:
+    router = router_of(seen)
+    live = router.live(seen) if router is not None else None
+    draft, over = lifecycle.begin(seen)
+    if over:
+        # A new attempt: its predecessor's evidence is put away before anything says that it has begun.
+        return _retiring(draft, over)
+    desired = _decide(seen, draft, live)
+    if draft.commit:
+        finish(draft, creating=False)
+        return Plan(status=draft.status, events=tuple(draft.events), again=True, hold=draft.hold)
+    return _acting(seen, draft, desired, router, live)
+
+
+def _acting(seen: Observed, draft: Draft, desired: Desired, router: Router | None, live: Live | None) -> Plan:
+    finish(draft, creating=desired.create is not None)
+    if draft.commit:  # the progress deadline has aborted
+        return Plan(status=draft.status, events=tuple(draft.events), again=True, hold=draft.hold)
+    tidy = chores(seen, draft, live)
+    actions = (
+        *revision_marks(seen),
+        *diff(msgspec.structs.replace(desired, chores=tidy), seen, router, live),
+    )
+    actions = _merged(actions)
+    check(seen, actions, live)
+    told = tuple(event for action in actions for event in _events(seen, action, live))
+    first = [event for event in draft.events if event.reason not in _LAST]
+    last = [event for event in draft.events if event.reason in _LAST]
+    return Plan(
+        status=draft.status,
+        actions=actions,
+        events=(*first, *told, *last),
+        wake_at=draft.wake_at,
+        hold=draft.hold,
+    )
+
+
+_LAST = ("RolloutStepCompleted", "RolloutCompleted", "RolloutPaused", "RolloutNotCompleted")
+
+
+def _decide(seen: Observed, draft: Draft, live: Live | None) -> Desired:
+    strategy = seen.rollout.spec.strategy
+    if strategy.blue_green is not None:
+        return bluegreen.decide(seen, draft, strategy.blue_green)
+    assert strategy.canary is not None  # `validate` has seen to it
+    return canary.decide(seen, draft, strategy.canary, live)
+
+
+def _retiring(draft: Draft, over: tuple[str, ...]) -> Plan:
+    finish(draft, creating=False)
+    runs = [draft.seen.run(name) for name in over]
+    actions = tuple(
+        RetireRun(name=run.metadata.name, terminate=not run.completed) for run in runs if run is not None
+    )
+    return Plan(status=draft.status, actions=actions, events=tuple(draft.events), again=True)
+
+
+def _invalid(seen: Observed, problems: tuple[Problem, ...]) -> Plan:
+    """Say what is wrong, touch nothing, look again soon: what is missing may appear."""
+    now = timestamp(seen.now)
+    sentences = "; ".join(map(str, problems))
+    message = f'The Rollout "{seen.rollout.metadata.name}" is invalid: {sentences}'
+    condition = Condition(
+        type="InvalidSpec",
+        status="True",
+        reason="InvalidSpec",
+        message=message,
+        last_update_time=now,
+        last_transition_time=now,
+    )
+    before = seen.rollout.status
+    status = msgspec.structs.replace(
+        before,
+        observed_generation=str(seen.rollout.metadata.generation),
+        conditions=conditions.put(before.conditions, condition),
+    )
+    phase, text = phase_of(seen, status)
+    status = msgspec.structs.replace(status, phase=phase, message=text)
+    told = conditions.find(before.conditions, "InvalidSpec")
+    events = (
+        () if told is not None and told.message == message else (Event("InvalidSpec", message, warning=True),)
+    )
+    return Plan(
+        status=status,
+        events=events,
+        wake_at=seen.now + timedelta(seconds=INVALID_RETRY_SECONDS),
+        problems=problems,
+    )
+
+
+def _merged(actions: tuple[Action, ...]) -> tuple[Action, ...]:
+    """One write per ReplicaSet: a later patch of the same set is folded into the first.
+
+    The second would fail anyway: the first one changes the resourceVersion that both were computed from.
+    """
+    result: list[Action] = []
+    place: dict[str, int] = {}
+    for action in actions:
+        if not isinstance(action, PatchReplicaSet):
+            result.append(action)
+            continue
+        if action.name not in place:
+            place[action.name] = len(result)
+            result.append(action)
+            continue
+        first = result[place[action.name]]
+        assert isinstance(first, PatchReplicaSet)
+        result[place[action.name]] = msgspec.structs.replace(
+            first,
+            replicas=first.replicas if action.replicas is None else action.replicas,
+            annotations={**(first.annotations or {}), **(action.annotations or {})} or None,
+        )
+    return tuple(result)
+
+
+def _events(seen: Observed, action: Action, live: Live | None) -> tuple[Event, ...]:
+    """What people are told of an action."""
+    revision = seen.sets.revision
+    match action:
+        case CreateReplicaSet(object=obj):
+            name, replicas = obj["metadata"]["name"], obj["spec"]["replicas"]
+            created = Event("NewReplicaSetCreated", f"Created ReplicaSet {name} (revision {revision})")
+            if not replicas:
+                return (created,)
+            return (created, Event("ScalingReplicaSet", _scaled(name, revision, 0, replicas)))
+        case PatchReplicaSet(name=name, replicas=int(replicas)):
+            one = next(one for one in seen.replica_sets if one.metadata.name == name)
+            number = one.metadata.annotation("rollout.argoproj.io/revision")
+            return (Event("ScalingReplicaSet", _scaled(name, number, one.spec.replicas, replicas)),)
+        case PointService(name=name, hash=pod_hash):
+            old = selected_hash(seen, name)
+            return (
+                Event(
+                    "SwitchService", f"Switched selector for service '{name}' from '{old}' to '{pod_hash}'"
+                ),
+            )
+        case PatchRoute(weight=int(weight)):
+            before = live.high if live is not None else 0
+            return (Event("TrafficWeightUpdated", f"Traffic weight updated from {before} to {weight}"),)
+        case PatchRoute(name=name, binds=(canary_hash, stable_hash)):
+            return (
+                Event(
+                    "UpdatedDestinationRule",
+                    f"{action.resource.kind} {name} subsets updated: canary {canary_hash}, stable {stable_hash}",
+                ),
+            )
+        case StartRun(object=obj):
+            return (Event("AnalysisRunStarted", f"Started AnalysisRun {obj['metadata']['name']}"),)
+    return ()
+
+
+def _scaled(name: str, revision: object, old: int, new: int) -> str:
+    return (
+        f"Scaled {'up' if new > old else 'down'} ReplicaSet {name} (revision {revision}) from {old} to {new}"
+    )
