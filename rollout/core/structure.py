@@ -43,6 +43,11 @@ def check(value: Any, field: Field, path: str) -> Iterator[Problem]:
         yield from _check_scalar(value, field, path)
 
 
+def fits(value: Any, field: Field) -> bool:
+    """Whether nothing is wrong with the shape of `value`."""
+    return next(check(value, field, ""), None) is None
+
+
 def _check_object(value: Mapping[str, Any], field: Field, path: str) -> Iterator[Problem]:
     for name in field.required:
         if value.get(name) is None:

@@ -12,23 +12,22 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeGuard
 
-from rollout.api.fields import Field, fields_of
-from rollout.api.meta import LabelSelector, LabelSelectorRequirement, ObjectMeta, pause_seconds
-from rollout.api.rollout import DEFAULT_PROGRESS_DEADLINE_SECONDS, HASH_LABEL, RolloutSpec, Step
+from rollout.api.fields import fields_of
+from rollout.api.meta import ObjectMeta, pause_seconds
+from rollout.api.rollout import DEFAULT_PROGRESS_DEADLINE_SECONDS, RolloutSpec, Step
 from rollout.core.problem import Problem, invalid, required
 from rollout.core.structure import check
+from rollout.core.validate_pods import LABEL, LABEL_RULE, selector_problems, template_problems
 
 Object = Mapping[str, Any]
 
 _STRATEGIES = ("canary", "blueGreen")
 STEP_KINDS = ("setWeight", "pause", "setCanaryScale", "analysis")
 _ROUTERS = ("istio",)
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-_OPERATORS = {"In": True, "NotIn": True, "Exists": False, "DoesNotExist": False}
 
 
 def validate(rollout: Any) -> list[Problem]:
@@ -49,8 +48,8 @@ def validate(rollout: Any) -> list[Problem]:
 
 
 def _spec(spec: Object) -> Iterator[Problem]:
-    yield from _selector(spec)
-    yield from _template(spec, "spec.template")
+    yield from selector_problems(spec)
+    yield from template_problems(spec, "spec.template")
     yield from _times(spec)
     strategy = spec.get("strategy")
     if "strategy" not in spec:
@@ -69,134 +68,7 @@ def _spec(spec: Object) -> Iterator[Problem]:
             yield from _blue_green(strategy["blueGreen"], "spec.strategy.blueGreen")
 
 
-# --- pods ---------------------------------------------------------------------------------------------
-
-
-def _selector(spec: Object) -> Iterator[Problem]:
-    path, selector = "spec.selector", spec.get("selector")
-    if selector is None:
-        if "workloadRef" not in spec:
-            yield required(path, "the selector says which pods belong to this Rollout", "add matchLabels")
-        return
-    if not _fits(selector, fields_of(RolloutSpec).fields["selector"]):
-        return
-    terms = selector.get("matchExpressions") or []
-    labels = selector.get("matchLabels") or {}
-    if not terms and not labels:
-        yield invalid(path, selector, "an empty selector matches every pod", "add matchLabels")
-        return
-    if HASH_LABEL in labels:
-        yield invalid(
-            f"{path}.matchLabels", HASH_LABEL, "this label is set by the controller", "remove it here"
-        )
-        return
-    wrong = False
-    for index, term in enumerate(terms):
-        for problem in _requirement(term, f"{path}.matchExpressions[{index}]"):
-            wrong = True
-            yield problem
-    pod_labels = _pod_labels(spec.get("template"))
-    if wrong or pod_labels is None:
-        return
-    wanted = LabelSelector(
-        match_labels=labels,
-        match_expressions=tuple(
-            LabelSelectorRequirement(
-                key=t["key"], operator=t["operator"], values=tuple(t.get("values") or ())
-            )
-            for t in terms
-        ),
-    )
-    if not wanted.matches(pod_labels):
-        yield invalid(
-            "spec.template.metadata.labels", pod_labels, "must match spec.selector",
-            "give the template the labels that the selector asks for",
-        )  # fmt: skip
-
-
-def _requirement(term: Object, path: str) -> Iterator[Problem]:
-    operator, values = term["operator"], term.get("values")
-    if not term["key"]:
-        yield required(f"{path}.key", "a label's name")
-    if operator not in _OPERATORS:
-        yield Problem(
-            f"{path}.operator", f'Unsupported value: "{operator}": must be one of {", ".join(_OPERATORS)}'
-        )
-    elif _OPERATORS[operator] != bool(values):
-        rule = "must be set" if _OPERATORS[operator] else "must be empty"
-        yield invalid(f"{path}.values", values, f"{rule} when the operator is {operator}")
-
-
-def _pod_labels(template: Any) -> dict[str, str] | None:
-    """The template's labels; None where they cannot be read, which is said elsewhere."""
-    if not isinstance(template, Mapping) or not isinstance(template.get("metadata") or {}, Mapping):
-        return None
-    labels = (template.get("metadata") or {}).get("labels") or {}
-    readable = isinstance(labels, Mapping) and all(isinstance(value, str) for value in labels.values())
-    return dict(labels) if readable else None
-
-
-def _template(owner: Object, path: str) -> Iterator[Problem]:
-    """The pod template as far as we read it; the rest is the API server's to check when it makes a ReplicaSet."""
-    template = owner.get("template")
-    if template is None:
-        if "template" not in owner and "workloadRef" not in owner:
-            yield required(path, "the pods to run", "add metadata.labels and spec.containers")
-        return
-    if not isinstance(template, Mapping):
-        return
-    for name in sorted(set(map(str, template)) - {"metadata", "spec"}):
-        yield Problem(f"{path}.{name}", "unknown field; a pod template has metadata and spec")
-    meta, spec = template.get("metadata") or {}, template.get("spec")
-    if not isinstance(meta, Mapping):
-        yield invalid(f"{path}.metadata", meta, "must be an object")
-    else:
-        for name in ("labels", "annotations"):
-            yield from check(meta.get(name), _STRING_MAP, f"{path}.metadata.{name}")
-    if not isinstance(spec, Mapping):
-        yield required(f"{path}.spec", "the pods' spec must be an object with containers")
-        return
-    if spec.get("restartPolicy") not in (None, "", "Always"):
-        yield invalid(f"{path}.spec.restartPolicy", spec["restartPolicy"], 'must be "Always"', "remove it")
-    if spec.get("activeDeadlineSeconds") is not None:
-        yield invalid(
-            f"{path}.spec.activeDeadlineSeconds", spec["activeDeadlineSeconds"],
-            "pods of a Rollout run until they are replaced", "remove it",
-        )  # fmt: skip
-    yield from _containers(spec, f"{path}.spec")
-
-
-def _containers(spec: Object, path: str) -> Iterator[Problem]:
-    seen: set[str] = set()
-    for field in ("initContainers", "containers"):
-        containers = spec.get(field)
-        if not containers and field == "containers":
-            yield required(f"{path}.containers", "at least one container", "give it a name and an image")
-            continue
-        if not isinstance(containers or [], list):
-            yield invalid(f"{path}.{field}", containers, "must be a list")
-            continue
-        for index, container in enumerate(containers or []):
-            yield from _container(container, f"{path}.{field}[{index}]", seen)
-
-
-def _container(container: Any, path: str, seen: set[str]) -> Iterator[Problem]:
-    if not isinstance(container, Mapping):
-        yield invalid(path, container, "must be an object with name and image")
-        return
-    name, image = container.get("name"), container.get("image")
-    if not name:
-        yield required(f"{path}.name", "a container needs a name")
-    elif not isinstance(name, str) or not _LABEL.fullmatch(name):
-        yield invalid(f"{path}.name", name, _LABEL_RULE)
-    elif name in seen:
-        yield Problem(f"{path}.name", f'Duplicate value: "{name}": container names must differ')
-    else:
-        seen.add(name)
-    if not image:
-        yield required(f"{path}.image", "a container needs an image")
-    elif not isinstance(image, str) or image != image.strip():
-        yield invalid(f"{path}.image", image, "must be the image's name without spaces around it")
+# --- times ---------------------------------------------------------------------------------------------
 
 
 def _times(spec: Object) -> Iterator[Problem]:
@@ -255,7 +127,7 @@ def _canary(canary: Object, path: str) -> Iterator[Problem]:
 
 def _services(strategy: Object, path: str, one: str, other: str) -> Iterator[Problem]:
     for field in (one, other):
-        yield from _name(strategy.get(field) or None, f"{path}.{field}", _LABEL, _LABEL_RULE)
+        yield from _name(strategy.get(field) or None, f"{path}.{field}", LABEL, LABEL_RULE)
     if strategy.get(one) and strategy.get(one) == strategy.get(other):
         yield invalid(
             f"{path}.{other}", strategy[other], f"must differ from {one}",
@@ -394,7 +266,7 @@ def _reference(name: Any, path: str) -> Iterator[Problem]:
     if not isinstance(name, str):
         return
     namespace, slash, bare = name.partition("/")
-    if slash and not _LABEL.fullmatch(namespace):
+    if slash and not LABEL.fullmatch(namespace):
         yield invalid(path, name, "the part before / must be a namespace", 'write "name" or "namespace/name"')
         return
     yield from _name(bare if slash else name, path, _SUBDOMAIN, _SUBDOMAIN_RULE)
@@ -485,14 +357,10 @@ def _pattern(text: Any, path: str) -> Iterator[Problem]:
 
 # --- small rules --------------------------------------------------------------------------------------
 
-_LABEL_RULE = (
-    "must be at most 63 lower-case letters, digits and '-', beginning and ending with a letter or a digit"
-)
 _SUBDOMAIN_RULE = (
     "must be at most 253 lower-case letters, digits, '-' and '.', each part beginning and ending with a "
     "letter or a digit"
 )
-_STRING_MAP = Field(type="map", nullable=True, items=Field(type="string"))
 _FIELDS_OF_STEP = fields_of(Step).fields
 
 
@@ -503,17 +371,13 @@ def _name(value: Any, path: str, form: re.Pattern[str], rule: str) -> Iterator[P
         yield invalid(path, value, rule)
 
 
-def _fits(value: Any, field: Field) -> bool:
-    return next(check(value, field, ""), None) is None
-
-
 def _zero(value: Any) -> bool:
     return (isinstance(value, int) and not isinstance(value, bool) and value == 0) or (
         isinstance(value, str) and bool(re.fullmatch(r"0{1,9}%", value))
     )
 
 
-def _count(value: Any) -> bool:
+def _count(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
