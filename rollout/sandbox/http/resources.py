@@ -329,6 +329,5 @@ def _finish(call: Call, data: bytes, *, status: int = 200) -> Response:
 async def _review(request: Request, resource: Resource) -> Response:
     if request.method != "POST":
         raise MethodNotAllowed("the server does not allow this method on the requested resource")
-    content_type = request.headers.get("content-type", "")
-    review = body.decode_object(await body.read(request), content_type, resource.kind)
-    return json_response(codec.encode(reviews.answer(resource, review)), status=201)
+    await body.read(request)  # what it asks makes no difference to the answer, in whatever format it asks
+    return json_response(codec.encode(reviews.answer(resource)), status=201)

@@ -1,0 +1,157 @@
+"""What the conformance cases stand on: an API server, a namespace of one's own, and the real kubectl.
+
+The cases say what a Kubernetes API does, so they run against our server and, where one is to be had, against a
+real one: set SUREFOOT_CONFORMANCE_KUBECONFIG to the kubeconfig of a throw-away cluster.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+import yaml
+
+REAL = os.environ.get("SUREFOOT_CONFORMANCE_KUBECONFIG", "")
+SERVERS = ["sandbox", *(["kube-apiserver"] if REAL else [])]
+TIMEOUT = 60
+
+
+@dataclass(frozen=True)
+class Server:
+    kind: str
+    kubeconfig: Path
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def data(self) -> Any:
+        return yaml.safe_load(self.out)
+
+
+@pytest.fixture(scope="session")
+def kubectl_binary() -> str:
+    found = shutil.which("kubectl")
+    if found is None:
+        pytest.skip("there is no kubectl on PATH")
+    return found
+
+
+@pytest.fixture(scope="session", params=SERVERS)
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    if request.param == "kube-apiserver":
+        yield Server("kube-apiserver", Path(REAL))
+        return
+    state = tmp_path_factory.mktemp("state")
+    command = [sys.executable, "-m", "rollout.sandbox.http", "--state", str(state)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        yield Server("sandbox", Path(ready["kubeconfig"]))
+    finally:
+        process.communicate(timeout=30)  # closes its standard input, which ends it
+
+
+class Kubectl:
+    """Runs kubectl in one namespace. Each call says which exit code it expects."""
+
+    def __init__(self, binary: str, server: Server, namespace: str, home: Path) -> None:
+        self.server = server
+        self.namespace = namespace
+        self._prefix = [binary, f"--kubeconfig={server.kubeconfig}", f"--namespace={namespace}"]
+        self._environment = {"PATH": os.environ["PATH"], "HOME": str(home)}
+
+    def __call__(self, *args: str, stdin: Any = None, code: int = 0, **environment: str) -> Result:
+        done = subprocess.run(
+            [*self._prefix, *args],
+            input=as_text(stdin),
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            env=self._environment | environment,
+            check=False,
+        )
+        assert done.returncode == code, (
+            f"kubectl {args}: exit {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *args: str) -> Background:
+        """kubectl in the background, its output line by line."""
+        process = subprocess.Popen(
+            [*self._prefix, *args],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=self._environment,
+        )
+        return Background(process)
+
+    def get(self, *args: str) -> Any:
+        return json.loads(self("get", *args, "-o", "json").out)
+
+
+class Background:
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().rstrip("\n")
+
+    def lines_until(self, matches: Callable[[str], bool]) -> list[str]:
+        """Lines up to and with the first that matches; fails when the output ends before."""
+        seen: list[str] = []
+        stdout: IO[str] | None = self.process.stdout
+        assert stdout is not None
+        for line in stdout:
+            seen.append(line.rstrip("\n"))
+            if matches(seen[-1]):
+                return seen
+        raise AssertionError(f"the output ended without the line that was expected: {seen}")
+
+    def finish(self, code: int = 0) -> str:
+        out, _ = self.process.communicate(timeout=TIMEOUT)
+        assert self.process.returncode == code, f"exit {self.process.returncode}\n{out}"
+        return out
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+def as_text(manifests: Any) -> str | None:
+    """YAML of one object or of several."""
+    if manifests is None or isinstance(manifests, str):
+        return manifests
+    return yaml.safe_dump_all(manifests if isinstance(manifests, list) else [manifests])
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def kubectl(kubectl_binary: str, server: Server, home: Path) -> Iterator[Kubectl]:
+    """kubectl in a namespace of this test's own."""
+    name = f"case-{uuid.uuid4().hex[:8]}"
+    run = Kubectl(kubectl_binary, server, name, home)
+    run("create", "-f", "-", stdin={"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    yield run
+    run("delete", "namespace", name, "--wait=false")
