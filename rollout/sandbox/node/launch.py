@@ -22,7 +22,7 @@ from rollout.sandbox.node.images import Program
 DEFAULT_PORT = 8080
 
 
-class ConfigError(SurefootError):
+class ContainerConfigError(SurefootError):
     """A container cannot be made of its spec yet: status.waiting.reason CreateContainerConfigError."""
 
 
@@ -59,7 +59,7 @@ def launch(
     """What to run for `container`.
 
     Later wins: `base` (the sandbox's own), POD_* and PORT, the image's env, envFrom, env. `ports` says
-    which local port stands for which container port. ConfigError if a reference leads nowhere.
+    which local port stands for which container port. ContainerConfigError if a reference leads nowhere.
     """
     meta = metadata(pod)
     given = {
@@ -135,7 +135,7 @@ def _environment(pod: Object, container: Mapping[str, Any], node: Node, lookups:
             if reference:
                 data = found.get(reference["name"])
                 if data is None and not reference.get("optional"):
-                    raise ConfigError(f'{kind} "{reference["name"]}" not found')
+                    raise ContainerConfigError(f'{kind} "{reference["name"]}" not found')
                 env.update({prefix + name: value for name, value in (data or {}).items()})
     for variable in container.get("env") or ():
         source = variable.get("valueFrom")
@@ -167,11 +167,11 @@ def _value(
             if reference.get("optional"):
                 return None
             if data is None:
-                raise ConfigError(f'{kind} "{reference["name"]}" not found')
+                raise ContainerConfigError(f'{kind} "{reference["name"]}" not found')
             place = f"{metadata(pod).get('namespace', '')}/{reference['name']}"
             what = "ConfigMap" if kind == "configmap" else "Secret"
-            raise ConfigError(f"couldn't find key {reference['key']} in {what} {place}")
-    raise ConfigError("env.valueFrom names no source that the sandbox knows; use one of fieldRef,"
+            raise ContainerConfigError(f"couldn't find key {reference['key']} in {what} {place}")
+    raise ContainerConfigError("env.valueFrom names no source that the sandbox knows; use one of fieldRef,"
                       " resourceFieldRef, configMapKeyRef, secretKeyRef")  # fmt: skip
 
 
@@ -179,7 +179,7 @@ _ITEM = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 
 
 def field_value(pod: Object, path: str, node: Node) -> str:
-    """The downward API's value of a field of the pod. ConfigError for a field it does not offer."""
+    """The downward API's value of a field of the pod. ContainerConfigError for a field it does not offer."""
     meta, spec, status = metadata(pod), pod.get("spec") or {}, pod.get("status") or {}
     if item := _ITEM.fullmatch(path):
         return str((meta.get(item[1]) or {}).get(item[2], ""))
@@ -195,7 +195,7 @@ def field_value(pod: Object, path: str, node: Node) -> str:
         "status.hostIPs": node.ip,
     }
     if path not in plain:
-        raise ConfigError(f"fieldRef.fieldPath {path!r} is not a field the downward API offers")
+        raise ContainerConfigError(f"fieldRef.fieldPath {path!r} is not a field the downward API offers")
     return str(plain[path] or "")
 
 
@@ -206,7 +206,9 @@ def _resource(pod: Object, container: Mapping[str, Any], source: Mapping[str, An
         container = next((item for item in all_containers if item["name"] == wanted), container)
     what, _, name = str(source.get("resource", "")).partition(".")
     if what not in {"limits", "requests"} or not name:
-        raise ConfigError(f'resourceFieldRef.resource {source.get("resource")!r} is not like "limits.cpu"')
+        raise ContainerConfigError(
+            f'resourceFieldRef.resource {source.get("resource")!r} is not like "limits.cpu"'
+        )
     declared = (container.get("resources") or {}).get(what) or {}
     # A limit that is not set is what the node can give, as in Kubernetes; a request is nothing.
     value = declared.get(name) or (node.capacity.get(name, "0") if what == "limits" else "0")
@@ -228,10 +230,10 @@ _QUANTITY = re.compile(
 
 
 def quantity(value: str | float) -> Fraction:
-    """A resource quantity ("100m", "128Mi", "1e3") as a number. ConfigError if malformed."""
+    """A resource quantity ("100m", "128Mi", "1e3") as a number. ContainerConfigError if malformed."""
     found = _QUANTITY.fullmatch(str(value))
     if not found:
-        raise ConfigError(f'{value!r} is not a quantity; write for example "100m" or "128Mi"')
+        raise ContainerConfigError(f'{value!r} is not a quantity; write for example "100m" or "128Mi"')
     number, suffix, exponent = found.groups()
     return Fraction(number) * _SUFFIXES[suffix or ""] * Fraction(10) ** int(exponent or 0)
 

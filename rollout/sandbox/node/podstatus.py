@@ -236,7 +236,6 @@ def _condition(
         "status": status,
         **({"reason": reason} if reason else {}),
         **({"message": message} if message else {}),
-        "lastProbeTime": None,
         "lastTransitionTime": moved,
     }
 

@@ -109,7 +109,11 @@ _PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
 
 def deletion_order(owned: Sequence[Object], now: datetime) -> list[Object]:
     """The pods in the order in which they are given up, the least useful first."""
-    return sorted(owned, key=cmp_to_key(lambda a, b: _compare(a, b, now)))
+
+    def compare(a: Object, b: Object) -> int:
+        return _compare(a, b, now)
+
+    return sorted(owned, key=cmp_to_key(compare))
 
 
 def _compare(a: Object, b: Object, now: datetime) -> int:
@@ -123,7 +127,7 @@ def _compare(a: Object, b: Object, now: datetime) -> int:
     if order := _younger_first(facts.created(a), facts.created(b), now):
         return order
     # Equal within a power of two of age: by uid, which is as good as chance and the same every time.
-    ids = metadata(a).get("uid", ""), metadata(b).get("uid", "")
+    ids = str(metadata(a).get("uid")), str(metadata(b).get("uid"))
     return (ids[0] > ids[1]) - (ids[0] < ids[1])
 
 

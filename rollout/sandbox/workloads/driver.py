@@ -1,0 +1,242 @@
+"""Carries out what the workload controllers decide: caches, a queue per controller, and the only writes.
+
+A key is decided about again only when the caches show all that was written for it before: what
+kube-controller-manager keeps expectations for. So no stale cache makes it create a pod twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from rollout.api.meta import Key, Object, key_of, metadata
+from rollout.api.resources import Resource
+from rollout.errors import AlreadyExists, ApiError, Conflict, NotFound
+from rollout.runtime.clock import Clock
+from rollout.runtime.informer import Informer
+from rollout.runtime.kube import Kube
+from rollout.runtime.runner import After, Runner
+from rollout.runtime.store import Index, Store, version_of
+from rollout.sandbox.workloads.decision import (
+    SAFE_ALPHABET,
+    Action,
+    Create,
+    Decision,
+    Delete,
+    Note,
+    Patch,
+    Suffix,
+    controller_of,
+)
+from rollout.sandbox.workloads.events import Recorder
+
+Caches = Mapping[Resource, Store]
+
+
+class Pass(msgspec.Struct, frozen=True):
+    """What a controller decides from: the caches, the time, names, and why the pass before failed ("" if not)."""
+
+    caches: Caches
+    now: datetime
+    suffix: Suffix
+    failure: str = ""
+
+
+class Controller(msgspec.Struct, frozen=True):
+    """One controller: what it looks after, what wakes it, and how it decides.
+
+    `wakes` maps an object of a watched resource to the keys of `resource` that it concerns.
+    """
+
+    name: str
+    resource: Resource
+    wakes: Mapping[Resource, Callable[[Object, Caches], Iterable[Key]]]
+    decide: Callable[[Object, Pass], Decision]
+
+
+class Written(msgspec.Struct):
+    """What the last pass of a key wrote and the caches may not show yet."""
+
+    versions: dict[tuple[Resource, str], int]
+    deleted: list[tuple[Resource, Key, str]]
+    failure: str = ""
+
+    def shown(self, caches: Caches) -> bool:
+        """Whether the caches have come as far as these writes."""
+        for (resource, namespace), version in self.versions.items():
+            if caches[resource].reached(namespace) < version:
+                return False
+        self.deleted = [item for item in self.deleted if _still_there(caches[item[0]], *item[1:])]
+        return not self.deleted
+
+
+def _still_there(store: Store, key: Key, uid: str) -> bool:
+    obj = store.get(key)
+    return obj is not None and metadata(obj).get("uid") == uid and not metadata(obj).get("deletionTimestamp")
+
+
+class Driver:
+    """Runs one controller. `run` ends when it is cancelled."""
+
+    def __init__(
+        self,
+        controller: Controller,
+        kube: Kube,
+        clock: Clock,
+        *,
+        caches: Caches,
+        recorder: Recorder,
+        workers: int,
+    ) -> None:
+        self.controller = controller
+        self._kube, self._clock, self._caches, self._recorder = kube, clock, caches, recorder
+        self._written: dict[Key, Written] = {}
+        self._runner: Runner[Key] = Runner(
+            controller.name,
+            self._reconcile,
+            clock=clock,
+            workers=workers,
+            keys=caches[controller.resource].keys,
+            ready=self._shown,
+        )
+
+    def subscribe(self, informers: Mapping[Resource, Informer]) -> None:
+        """Has keys added by changes in the caches."""
+        informers[self.controller.resource].on_change(self._own_change)
+        for resource, keys_of in self.controller.wakes.items():
+            informers[resource].on_change(self._handler(keys_of))
+
+    async def run(self) -> None:
+        """Works until cancelled."""
+        await self._runner.run()
+
+    def _own_change(self, old: Object | None, new: Object | None) -> None:
+        obj = new or old
+        if obj is not None:
+            self._runner.add(key_of(obj))
+
+    def _handler(
+        self, keys_of: Callable[[Object, Caches], Iterable[Key]]
+    ) -> Callable[[Object | None, Object | None], None]:
+        def changed(old: Object | None, new: Object | None) -> None:
+            for obj in (old, new):
+                if obj is not None:
+                    for key in keys_of(obj, self._caches):
+                        self._runner.add(key)
+
+        return changed
+
+    def _shown(self, key: Key) -> bool:
+        """The read-your-writes barrier."""
+        written = self._written.get(key)
+        return written is None or written.shown(self._caches)
+
+    async def _reconcile(self, key: Key) -> After | None:
+        obj = self._caches[self.controller.resource].get(key)
+        if obj is None:
+            self._written.pop(key, None)
+            return None
+        decision = self.controller.decide(obj, self._pass(key))
+        written = self._written[key] = Written({}, [])
+        try:
+            for action in decision.actions:
+                await self._carry_out(obj, action, written)
+        except (Conflict, NotFound, AlreadyExists):
+            raise  # the cache was behind: nothing that anybody has to be told of
+        except ApiError as error:
+            written.failure = str(error)
+            raise
+        return None if decision.requeue is None else After(decision.requeue)
+
+    def _pass(self, key: Key) -> Pass:
+        before = self._written.get(key)
+        return Pass(self._caches, self._clock.now(), self._suffix, before.failure if before else "")
+
+    def _suffix(self) -> str:
+        return "".join(self._clock.random.choices(SAFE_ALPHABET, k=5))
+
+    async def _carry_out(self, about: Object, action: Action, written: Written) -> None:
+        match action:
+            case Note():
+                self._recorder.emit(about, action)
+            case Create():
+                await self._create(about, action, written)
+            case Patch():
+                obj = await self._kube.patch(
+                    action.resource,
+                    action.namespace,
+                    action.name,
+                    action.patch,
+                    subresource=action.subresource,
+                )
+                self._saw(action.resource, obj, written)
+                self._say(about, action.note)
+            case Delete():
+                await self._delete(about, action, written)
+
+    async def _create(self, about: Object, action: Create, written: Written) -> None:
+        namespace = metadata(action.obj)["namespace"]
+        try:
+            obj = await self._kube.create(action.resource, namespace, dict(action.obj))
+        except ApiError as error:
+            if not isinstance(error, (Conflict, AlreadyExists)):
+                self._recorder.emit(about, Note(action.failure, f"Error creating: {error}", "Warning"))
+            raise
+        self._saw(action.resource, obj, written)
+        self._say(about, action.note)
+
+    async def _delete(self, about: Object, action: Delete, written: Written) -> None:
+        try:
+            await self._kube.delete(
+                action.resource,
+                action.namespace,
+                action.name,
+                uid=action.uid,
+                propagation=action.propagation,
+            )
+        except (NotFound, Conflict):
+            return  # gone already, or another object of that name
+        except ApiError as error:
+            self._recorder.emit(about, Note(action.failure, f"Error deleting: {error}", "Warning"))
+            raise
+        written.deleted.append((action.resource, Key(action.namespace, action.name), action.uid))
+        self._say(about, action.note)
+
+    def _say(self, about: Object, note: Note | None) -> None:
+        if note is not None:
+            self._recorder.emit(about, note)
+
+    @staticmethod
+    def _saw(resource: Resource, obj: Object, written: Written) -> None:
+        place = resource, metadata(obj).get("namespace", "")
+        written.versions[place] = max(written.versions.get(place, -1), version_of(dict(obj)))
+
+
+def by_label(obj: Object) -> Iterable[str]:
+    """Index: every label of an object, with its namespace."""
+    meta = metadata(obj)
+    namespace = meta.get("namespace", "")
+    return [f"{namespace}/{name}={value}" for name, value in (meta.get("labels") or {}).items()]
+
+
+def orphans(obj: Object) -> Iterable[str]:
+    """Index: the namespace of an object that no controller owns."""
+    return (metadata(obj).get("namespace", ""),) if controller_of(obj) is None else ()
+
+
+INDEXES: Mapping[str, Index] = {"label": by_label, "orphan": orphans}
+
+
+def select(store: Store, namespace: str, labels: Mapping[str, str]) -> list[Object]:
+    """The objects of a namespace that have all `labels` (at least one)."""
+    found = [store.by("label", f"{namespace}/{name}={value}") for name, value in labels.items()]
+    smallest = min(found, key=len)
+    return [obj for obj in smallest if _has(obj, labels)]
+
+
+def _has(obj: Object, labels: Mapping[str, str]) -> bool:
+    have: Mapping[str, Any] = metadata(obj).get("labels") or {}
+    return all(have.get(name) == value for name, value in labels.items())

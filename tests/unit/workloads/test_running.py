@@ -1,0 +1,184 @@
+"""The controllers and the pod model together, on the storage, under a virtual clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from rollout.api.resources import ENDPOINT_SLICES, EVENTS, PODS, REPLICA_SETS, SERVICES
+from rollout.runtime.clock import LoopClock
+from rollout.sandbox.inmemory import StorageKube
+from rollout.sandbox.storage import Storage
+from rollout.sandbox.workloads.controllers import run_workloads
+from rollout.sandbox.workloads.podmodel import Behaviour, PodModel
+from tests import virtual
+
+from .builders import replica_set
+
+SLOW = Behaviour(starts_in=1, ready_in=2, stops_in=3)
+
+
+def template(**labels: str) -> dict[str, Any]:
+    return {
+        "metadata": {"labels": {"app": "web", **labels}},
+        "spec": {"containers": [{"name": "web", "image": "web:v1"}], "terminationGracePeriodSeconds": 5},
+    }
+
+
+def new(rs: dict[str, Any]) -> dict[str, Any]:
+    rs["metadata"] = {"name": rs["metadata"]["name"], "namespace": "default"}
+    return rs
+
+
+class World:
+    """A storage with controllers and pods running on it."""
+
+    def __init__(self, clock: LoopClock) -> None:
+        self.clock = clock
+        self.storage = Storage(clock)
+        self.kube = StorageKube(self.storage)
+
+    def names(self, resource: Any) -> list[str]:
+        return [item["metadata"]["name"] for item in self.storage.list(resource, "default").items]
+
+    def pods(self) -> list[dict[str, Any]]:
+        return list(self.storage.list(PODS, "default").items)
+
+    def replica_set(self, name: str = "web") -> dict[str, Any]:
+        return self.storage.get(REPLICA_SETS, "default", name)
+
+
+def play(
+    story: Callable[[World], Any],
+    behaviour: Any = SLOW,
+    seed: int = 0,
+) -> None:
+    async def main(clock: LoopClock) -> None:
+        world = World(clock)
+        model = PodModel(world.kube, clock, behaviour)
+        tasks = [
+            asyncio.create_task(run_workloads(world.kube, clock)),
+            asyncio.create_task(model.run()),
+        ]
+        told = asyncio.create_task(story(world))
+        await asyncio.wait([told, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            assert not task.done(), task.exception()
+            task.cancel()
+        await told
+
+    virtual.run(main, seed=seed)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_replica_set_gets_its_pods_and_reports_them_ready(seed: int) -> None:
+    async def story(world: World) -> None:
+        await world.kube.create(REPLICA_SETS, "default", new(replica_set(3, template=template())))
+        await world.clock.sleep(2.5)
+        assert len(world.pods()) == 3
+        assert world.replica_set()["status"]["replicas"] == 3
+        assert "readyReplicas" not in world.replica_set()["status"]
+        await world.clock.sleep(2)
+        assert world.replica_set()["status"]["readyReplicas"] == 3
+        assert world.replica_set()["status"]["availableReplicas"] == 3
+
+    play(story, seed=seed)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_pod_is_created_twice_while_replicas_change_quickly(seed: int) -> None:
+    async def story(world: World) -> None:
+        most = 0
+
+        def watch(type: str, resource: Any, old: Any, new: Any) -> None:
+            nonlocal most
+            alive = [p for p in world.pods() if not p["metadata"].get("deletionTimestamp")]
+            most = max(most, len(alive))
+
+        world.storage.on_write(watch)
+        await world.kube.create(REPLICA_SETS, "default", new(replica_set(1, template=template())))
+        for replicas in (4, 2, 5, 3, 5):
+            await world.kube.patch(REPLICA_SETS, "default", "web", {"spec": {"replicas": replicas}})
+            await asyncio.sleep(0)
+        await world.clock.sleep(20)
+        assert most <= 5
+        assert len(world.pods()) == 5
+
+    play(story, seed=seed)
+
+
+def test_scaling_down_removes_pods_and_their_endpoints_while_they_terminate() -> None:
+    async def story(world: World) -> None:
+        service = {"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}}
+        await world.kube.create(SERVICES, "default", service)
+        await world.kube.create(REPLICA_SETS, "default", new(replica_set(3, template=template())))
+        await world.clock.sleep(10)
+        [item] = world.storage.list(ENDPOINT_SLICES, "default").items
+        assert [e["conditions"]["ready"] for e in item["endpoints"]] == [True] * 3
+        await world.kube.patch(REPLICA_SETS, "default", "web", {"spec": {"replicas": 1}})
+        await world.clock.sleep(1)
+        [item] = world.storage.list(ENDPOINT_SLICES, "default").items
+        assert sorted(e["conditions"]["terminating"] for e in item["endpoints"]) == [False, True, True]
+        assert len(world.pods()) == 3
+        await world.clock.sleep(5)
+        [item] = world.storage.list(ENDPOINT_SLICES, "default").items
+        assert len(item["endpoints"]) == len(world.pods()) == 1
+
+    play(story)
+
+
+def test_a_deleted_pod_is_replaced_and_events_tell_of_it() -> None:
+    async def story(world: World) -> None:
+        await world.kube.create(REPLICA_SETS, "default", new(replica_set(1, template=template())))
+        await world.clock.sleep(5)
+        [before] = world.names(PODS)
+        await world.kube.delete(PODS, "default", before)
+        await world.clock.sleep(10)
+        [after] = world.names(PODS)
+        assert after != before
+        messages = [e["message"] for e in world.storage.list(EVENTS, "default").items]
+        assert {f"Created pod: {before}", f"Created pod: {after}"} <= set(messages)
+
+    play(story)
+
+
+def test_a_crashing_pod_is_restarted_and_counted_never_ready_one_stays_so() -> None:
+    def behaviour(pod: Any) -> Behaviour:
+        if pod["metadata"]["labels"].get("kind") == "crash":
+            return Behaviour(crashes_after=4, restarts_in=6)
+        return Behaviour(ready_in=None)
+
+    async def story(world: World) -> None:
+        selector = {"matchLabels": {"app": "web", "kind": "crash"}}
+        crash = replica_set(1, name="crash", template=template(kind="crash"), selector=selector)
+        await world.kube.create(REPLICA_SETS, "default", new(crash))
+        selector = {"matchLabels": {"app": "web", "kind": "never"}}
+        never = replica_set(1, name="never", template=template(kind="never"), selector=selector)
+        await world.kube.create(REPLICA_SETS, "default", new(never))
+        await world.clock.sleep(3)
+        assert world.replica_set("crash")["status"]["readyReplicas"] == 1
+        await world.clock.sleep(3)
+        assert "readyReplicas" not in world.replica_set("crash")["status"]
+        await world.clock.sleep(6)
+        assert world.replica_set("crash")["status"]["readyReplicas"] == 1
+        [pod] = [p for p in world.pods() if p["metadata"]["labels"]["kind"] == "crash"]
+        assert pod["status"]["containerStatuses"][0]["restartCount"] == 1
+        assert "readyReplicas" not in world.replica_set("never")["status"]
+
+    play(story, behaviour)
+
+
+def test_the_same_seed_gives_the_same_names() -> None:
+    seen: list[list[str]] = []
+
+    async def story(world: World) -> None:
+        await world.kube.create(REPLICA_SETS, "default", new(replica_set(4, template=template())))
+        await world.clock.sleep(5)
+        seen.append(sorted(world.names(PODS)))
+
+    play(story, seed=7)
+    play(story, seed=7)
+    assert seen[0] == seen[1]
