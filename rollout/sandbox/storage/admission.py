@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import msgspec
 
 from rollout.errors import BadRequest
 from rollout.runtime.kube import Propagation
-from rollout.sandbox.schema import structural
+from rollout.sandbox.schema import kinds, structural
 from rollout.sandbox.schema.fields import FieldError
 from rollout.sandbox.storage import names
 from rollout.sandbox.storage.registry import Served
@@ -46,17 +45,12 @@ class DeleteOptions(msgspec.Struct, frozen=True, kw_only=True):
 DEFAULT_OPTIONS = Options()
 DEFAULT_DELETE_OPTIONS = DeleteOptions()
 
-try:  # until the schemas of the built-in kinds have landed
-    kinds: Any = importlib.import_module("rollout.sandbox.schema.kinds")
-except ImportError:
-    kinds = None
-
 
 def schema_of(served: Served) -> dict[str, Any] | None:
     """The schema of this version, or None for a kind without one (everything is kept then)."""
     if served.schema is not None:
-        return dict(served.schema)
-    return kinds.schema_of(*served.resource.gvk) if served.builtin and kinds else None
+        return served.schema
+    return kinds.schema_of(*served.resource.gvk) if served.builtin else None
 
 
 def check_types(served: Served, obj: Any) -> None:
@@ -92,13 +86,13 @@ def admit_shape(served: Served, obj: Object, options: Options) -> Object:
         if pruned is not obj and options.field_validation in {"Strict", "Warn"}:
             _unknown_fields(served, structural.unknown_fields(obj, schema), options)
         obj = structural.default(pruned, schema)
-    return kinds.defaults(obj) if served.builtin and kinds else obj
+    fill = getattr(kinds, "defaults", None)
+    return fill(obj) if served.builtin and fill else obj
 
 
-def _unknown_fields(served: Served, fields: Sequence[str], options: Options) -> None:
-    if not fields:
+def _unknown_fields(served: Served, problems: Sequence[str], options: Options) -> None:
+    if not problems:
         return
-    problems = [f'unknown field "{field}"' for field in fields]
     if options.field_validation == "Strict":
         resource = served.resource
         raise BadRequest(

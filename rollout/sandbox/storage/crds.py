@@ -24,6 +24,11 @@ def served_versions(crd: Object) -> tuple[Served, ...]:
     return tuple(_served(spec, version) for version in spec["versions"] if version.get("served"))
 
 
+def bucket(crd: Object) -> tuple[str, str]:
+    """(group, plural) of the resource it defines."""
+    return crd["spec"]["group"], crd["spec"]["names"]["plural"]
+
+
 def storage_resource(crd: Object) -> Resource:
     """The resource at the version that objects are kept in."""
     spec = crd["spec"]

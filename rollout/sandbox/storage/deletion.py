@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 
 from rollout.api.meta import time_of, timestamp
+from rollout.api.resources import Resource
 from rollout.sandbox.storage.admission import DeleteOptions
 from rollout.sandbox.storage.metadata import with_meta
 from rollout.sandbox.storage.refusals import delete_uid_conflict, delete_version_conflict
-from rollout.sandbox.storage.registry import Served
 
 Object = dict[str, Any]
 
@@ -31,17 +31,17 @@ class Outcome(msgspec.Struct, frozen=True):
     gone: bool
 
 
-def begin_deletion(served: Served, obj: Object, options: DeleteOptions, now: datetime) -> Outcome:
+def begin_deletion(resource: Resource, obj: Object, options: DeleteOptions, now: datetime) -> Outcome:
     """The object after a delete request. Conflict when a precondition fails."""
     meta = obj["metadata"]
     if options.uid and options.uid != meta["uid"]:
-        raise delete_uid_conflict(served.resource, meta["name"], options.uid, meta["uid"])
+        raise delete_uid_conflict(resource, meta["name"], options.uid, meta["uid"])
     if options.resource_version and options.resource_version != meta["resourceVersion"]:
         raise delete_version_conflict(
-            served.resource, meta["name"], options.resource_version, meta["resourceVersion"]
+            resource, meta["name"], options.resource_version, meta["resourceVersion"]
         )
     finalizers = _finalizers(meta.get("finalizers") or [], options)
-    grace = _grace(served, obj, options)
+    grace = _grace(resource, obj, options)
     marked = with_meta(obj, finalizers=finalizers or None)
     if not meta.get("deletionTimestamp"):
         generation = meta.get("generation")
@@ -59,17 +59,17 @@ def begin_deletion(served: Served, obj: Object, options: DeleteOptions, now: dat
             assert asked is not None
             sooner = asked - timedelta(seconds=before - grace)
             marked = with_meta(marked, deletionTimestamp=timestamp(sooner), deletionGracePeriodSeconds=grace)
-    if served.bucket == ("", "namespaces"):
+    if (resource.group, resource.plural) == ("", "namespaces"):
         marked = {**marked, "status": {**(marked.get("status") or {}), "phase": "Terminating"}}
-    return Outcome(obj if marked == obj else marked, may_go(served, marked))
+    return Outcome(obj if marked == obj else marked, may_go(resource, marked))
 
 
-def may_go(served: Served, obj: Object) -> bool:
+def may_go(resource: Resource, obj: Object) -> bool:
     """Whether an object that is being deleted has nothing left to wait for."""
     meta = obj["metadata"]
     if not meta.get("deletionTimestamp") or meta.get("finalizers"):
         return False
-    if served.bucket == ("", "namespaces"):
+    if (resource.group, resource.plural) == ("", "namespaces"):
         return not (obj.get("spec") or {}).get("finalizers")
     return not meta.get("deletionGracePeriodSeconds")
 
@@ -88,9 +88,9 @@ def _finalizers(have: list[str], options: DeleteOptions) -> list[str]:
             return others
 
 
-def _grace(served: Served, obj: Object, options: DeleteOptions) -> int:
+def _grace(resource: Resource, obj: Object, options: DeleteOptions) -> int:
     """Seconds. Only pods that were given to a node, and have not ended, get any."""
-    if served.bucket != ("", "pods"):
+    if (resource.group, resource.plural) != ("", "pods"):
         return 0
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
     if not spec.get("nodeName") or status.get("phase") in {"Succeeded", "Failed"}:

@@ -32,6 +32,17 @@ def patched(served: Served, live: Object, patch: Any, type: PatchType) -> Object
     return result
 
 
+def appliable(served: Served, applied: Object, subresource: str) -> Object:
+    """What of an applied configuration this (sub)resource takes: nobody comes to own what he could not write."""
+    if subresource == "status":
+        meta = applied.get("metadata") or {}
+        named = {key: meta[key] for key in ("name", "namespace", "uid", "resourceVersion") if key in meta}
+        status = {"status": applied["status"]} if "status" in applied else {}
+        return {**served.type_meta, "metadata": named, **status}
+    without = {key: value for key, value in applied.items() if key != "status"}
+    return {**(without if served.has_status else applied), **served.type_meta}
+
+
 def unsupported(types: list[PatchType]) -> UnsupportedMediaType:
     accepted = ", ".join(PATCH_MEDIA_TYPES[name] for name in types)
     return UnsupportedMediaType(

@@ -12,7 +12,7 @@ import msgspec
 
 from rollout.api import resources as api
 from rollout.api.resources import Resource
-from rollout.sandbox.storage import names
+from rollout.sandbox.storage import names, refusals
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 _NAMESPACE_VERBS = tuple(verb for verb in ALL_VERBS if verb != "deletecollection")
@@ -47,7 +47,7 @@ class Served(msgspec.Struct, frozen=True):
     """Whether objects are kept at this version (each resource has exactly one such)."""
     deprecated: str = ""
     """The warning that users of this version get, or ""."""
-    schema: Mapping[str, Any] | None = None
+    schema: dict[str, Any] | None = None
     """The structural schema of a custom resource; built-in kinds' come from `schema.kinds`."""
     columns: tuple[Mapping[str, Any], ...] = ()
     """additionalPrinterColumns of a custom resource."""
@@ -61,6 +61,17 @@ class Served(msgspec.Struct, frozen=True):
     def bucket(self) -> tuple[str, str]:
         """(group, plural): what all versions of a resource share."""
         return self.resource.group, self.resource.plural
+
+    @property
+    def type_meta(self) -> dict[str, str]:
+        """apiVersion and kind, as objects carry them."""
+        api_version, kind = self.resource.gvk
+        return {"apiVersion": api_version, "kind": kind}
+
+    def check_subresource(self, subresource: str) -> None:
+        """NotFound when this version has no such subresource. "" is the object itself."""
+        if subresource and subresource not in self.subresources:
+            raise refusals.not_served()
 
 
 def _builtin(

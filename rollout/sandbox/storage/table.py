@@ -79,10 +79,9 @@ class Table:
             ordered = self._ordered[namespace] = sorted(self._spaces.get(namespace, ()))
         return ordered
 
-    def load(self, namespace: str, name: str, obj: Object, version: int) -> None:
+    def load(self, namespace: str, name: str, obj: Object) -> None:
         """Put an object from durable state in place, without history."""
         self._put(namespace, name, obj)
-        self.floor = max(self.floor, version)
 
     def commit(self, change: Change) -> None:
         if change.type == "DELETED":
