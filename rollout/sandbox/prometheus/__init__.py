@@ -1,0 +1,1 @@
+"""The sandbox's Prometheus: the real server, where it comes from, what it scrapes."""
