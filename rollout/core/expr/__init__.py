@@ -8,7 +8,8 @@ bounds on length, depth, steps, collections, strings and numbers (`limits`). Wha
 says so instead of guessing, see `values` and `Program`; tools/exprdiff compares the two.
 """
 
+from rollout.core.expr import regex
 from rollout.core.expr.errors import ExprError
 from rollout.core.expr.program import Program, compile, unknown_names  # noqa: A004 - the language's own word
 
-__all__ = ["ExprError", "Program", "compile", "unknown_names"]
+__all__ = ["ExprError", "Program", "compile", "regex", "unknown_names"]

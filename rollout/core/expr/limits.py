@@ -7,3 +7,4 @@ MAX_STEPS = 50_000  # nodes evaluated and elements touched
 MAX_ITEMS = 10_000  # of one array or map
 MAX_STRING = 65_536  # characters
 MIN_INT, MAX_INT = -(2**63), 2**63 - 1
+MAX_SEARCHED = 1_000  # characters of the text that a regular expression looks at

@@ -8,9 +8,9 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from rollout.core.expr import functions, values
+from rollout.core.expr import functions, regex, values
 from rollout.core.expr.errors import ExprError, Fault
-from rollout.core.expr.limits import MAX_ITEMS, MAX_STEPS
+from rollout.core.expr.limits import MAX_ITEMS, MAX_SEARCHED, MAX_STEPS
 from rollout.core.expr.nodes import (
     Array,
     Binary,
@@ -188,7 +188,10 @@ class _Run:
                 return self._contained(left, right)
             case "..":
                 return self._range(left, right)
-            case "contains" | "startsWith" | "endsWith" | "matches" as sign:
+            case "matches":
+                self.spend(values.size(left) * 10)
+                return _string_test("matches", left, right)
+            case "contains" | "startsWith" | "endsWith" as sign:
                 return _string_test(sign, left, right)
             case sign:
                 return values.arithmetic(sign, left, right)
@@ -349,7 +352,16 @@ def _string_test(sign: str, left: Any, right: Any) -> bool:
         case "endsWith":
             return source.endswith(part)
         case _:
-            raise Fault("`matches` is not supported yet; use contains, startsWith or endsWith")
+            return _matches(source, part)
+
+
+def _matches(source: str, pattern: str) -> bool:
+    if len(source) > MAX_SEARCHED:
+        raise Fault(f"`matches` looks at no more than {MAX_SEARCHED} characters")
+    try:
+        return regex.compile(pattern).search(source)
+    except ValueError as error:
+        raise Fault(str(error)) from None
 
 
 _EVALUATE: dict[type[Node], Any] = {
