@@ -1,0 +1,1 @@
+"""The step controller: caches in, plan, effects out."""

@@ -32,7 +32,7 @@ from rollout.plan.diff import diff
 from rollout.plan.draft import Draft
 from rollout.plan.housekeeping import chores
 from rollout.plan.references import problems as reference_problems
-from rollout.plan.references import router_of
+from rollout.plan.references import router_for
 from rollout.plan.safety import check
 from rollout.plan.sets import revision_marks
 from rollout.plan.status import finish, phase_of
@@ -73,7 +73,7 @@ def plan(seen: Observed, spec_problems: Sequence[Problem] = ()) -> Plan:
 
 
 def _valid(seen: Observed) -> Plan:
-    router = router_of(seen)
+    router = router_for(seen.rollout)
     live = router.live(seen) if router is not None else None
     draft, over = lifecycle.begin(seen)
     if over:

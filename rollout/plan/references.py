@@ -1,14 +1,17 @@
-"""What a Rollout refers to, and what is missing of it: said at once, before any pod starts."""
+"""What a Rollout refers to and is not there: said at once, before any pod starts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rollout.api.rollout import Rollout, RolloutAnalysis
+from rollout.api.rollout import Rollout
 from rollout.core.observed import Observed, RouteKey, TemplateKey
 from rollout.core.problem import Problem, invalid
+from rollout.core.references import references
 from rollout.traffic.base import Router
 from rollout.traffic.istio import IstioRouter
+
+_FIX = "create it, or correct the name"
 
 
 def router_for(rollout: Rollout) -> Router | None:
@@ -19,71 +22,29 @@ def router_for(rollout: Rollout) -> Router | None:
     return IstioRouter(canary, canary.traffic_routing.istio, rollout.metadata.namespace)
 
 
-def router_of(seen: Observed) -> Router | None:
-    return router_for(seen.rollout)
-
-
-def service_fields(rollout: Rollout) -> dict[str, str]:
-    """The Services that a Rollout names: field path -> name."""
-    strategy, fields = rollout.spec.strategy, {}
-    if strategy.canary is not None:
-        fields["spec.strategy.canary.canaryService"] = strategy.canary.canary_service
-        fields["spec.strategy.canary.stableService"] = strategy.canary.stable_service
-    if strategy.blue_green is not None:
-        fields["spec.strategy.blueGreen.activeService"] = strategy.blue_green.active_service
-        fields["spec.strategy.blueGreen.previewService"] = strategy.blue_green.preview_service
-    return {path: name for path, name in fields.items() if name}
-
-
-def analyses(rollout: Rollout) -> dict[str, RolloutAnalysis]:
-    """The analyses that a Rollout names: field path -> analysis."""
-    strategy, found = rollout.spec.strategy, {}
-    if strategy.canary is not None:
-        if strategy.canary.analysis is not None:
-            found["spec.strategy.canary.analysis"] = strategy.canary.analysis
-        for index, step in enumerate(strategy.canary.steps):
-            if step.analysis is not None:
-                found[f"spec.strategy.canary.steps[{index}].analysis"] = step.analysis
-    if strategy.blue_green is not None:
-        for field, analysis in (
-            ("prePromotionAnalysis", strategy.blue_green.pre_promotion_analysis),
-            ("postPromotionAnalysis", strategy.blue_green.post_promotion_analysis),
-        ):
-            if analysis is not None:
-                found[f"spec.strategy.blueGreen.{field}"] = analysis
-    return found
-
-
-def template_keys(rollout: Rollout) -> frozenset[TemplateKey]:
-    """The analysis templates that a Rollout names directly."""
-    return frozenset(
-        (ref.cluster_scope, ref.template_name) for one in analyses(rollout).values() for ref in one.templates
-    )
-
-
 def route_keys(rollout: Rollout) -> tuple[RouteKey, ...]:
+    """The router's objects that a Rollout names."""
     router = router_for(rollout)
     return router.refs() if router is not None else ()
 
 
+def template_keys(rollout: Rollout) -> tuple[TemplateKey, ...]:
+    """The analysis templates that a Rollout names directly."""
+    return tuple((ref.cluster_scope, ref.key.name) for ref in references(rollout).templates)
+
+
 def problems(seen: Observed) -> Iterator[Problem]:
-    """What the Rollout refers to and is not there."""
-    namespace = seen.rollout.metadata.namespace
-    for path, name in service_fields(seen.rollout).items():
-        if name not in seen.services:
-            rule = f'Service "{namespace}/{name}" not found'
-            yield invalid(path, name, rule, "create it, or correct the name")
-    for path, analysis in analyses(seen.rollout).items():
-        for index, ref in enumerate(analysis.templates):
-            if (ref.cluster_scope, ref.template_name) not in seen.templates:
-                kind = "ClusterAnalysisTemplate" if ref.cluster_scope else "AnalysisTemplate"
-                where = ref.template_name if ref.cluster_scope else f"{namespace}/{ref.template_name}"
-                yield invalid(
-                    f"{path}.templates[{index}].templateName",
-                    ref.template_name,
-                    f'{kind} "{where}" not found',
-                    "create it, or correct the name",
-                )
-    router = router_of(seen)
+    """What is missing, in the order of the fields that name it."""
+    refs = references(seen.rollout)
+    for service in refs.services:
+        if service.key.name not in seen.services:
+            yield invalid(service.path, service.key.name, f'Service "{service.key}" not found', _FIX)
+    # Neither an abort nor scaling at rest may fail for the lack of a template that they do not use.
+    gates_ahead = not seen.rollout.status.abort and not seen.sets.is_stable
+    for template in refs.templates if gates_ahead else ():
+        if (template.cluster_scope, template.key.name) not in seen.templates:
+            kind = "ClusterAnalysisTemplate" if template.cluster_scope else "AnalysisTemplate"
+            yield invalid(template.path, template.key.name, f'{kind} "{template.key}" not found', _FIX)
+    router = router_for(seen.rollout)
     if router is not None:
         yield from router.problems(seen)

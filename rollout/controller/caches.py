@@ -1,0 +1,159 @@
+"""The caches of the step controller, and the snapshots that are taken from them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from rollout.api.analysis import AnalysisRun, AnalysisTemplate
+from rollout.api.codec import view
+from rollout.api.meta import Key, key_of
+from rollout.api.resources import (
+    ANALYSIS_RUNS,
+    ANALYSIS_TEMPLATES,
+    CLUSTER_ANALYSIS_TEMPLATES,
+    DESTINATION_RULES,
+    PODS,
+    REPLICA_SETS,
+    ROLLOUTS,
+    SERVICES,
+    VIRTUAL_SERVICES,
+    Resource,
+)
+from rollout.api.rollout import HASH_LABEL, Rollout
+from rollout.api.workload import Pod, ReplicaSet, Service
+from rollout.core.observed import Observed, RouteKey, TemplateKey
+from rollout.core.references import references
+from rollout.errors import InvalidSpec
+from rollout.plan.references import route_keys, template_keys
+from rollout.runtime.clock import Clock
+from rollout.runtime.informer import Informer
+from rollout.runtime.kube import Kube, Object
+
+# A reference in the index of Rollouts: "plural.group/namespace/name".
+REFERS = "refers"
+
+Child = TypeVar("Child", ReplicaSet, AnalysisRun)
+
+
+class Caches:
+    """Informers of everything that a Rollout is decided from."""
+
+    def __init__(self, kube: Kube, clock: Clock, namespaces: Sequence[str] = ()) -> None:
+        self._kube = kube
+
+        def informer(resource: Resource, labels: str = "", *, optional: bool = False) -> Informer:
+            scope = namespaces if resource.namespaced else ()
+            indexes = {REFERS: _refers} if resource is ROLLOUTS else None
+            return Informer(
+                kube,
+                resource,
+                clock=clock,
+                namespaces=scope,
+                labels=labels,
+                optional=optional,
+                indexes=indexes,
+            )
+
+        self.informers: dict[Resource, Informer] = {
+            ROLLOUTS: informer(ROLLOUTS),
+            REPLICA_SETS: informer(REPLICA_SETS, HASH_LABEL),
+            SERVICES: informer(SERVICES),
+            ANALYSIS_RUNS: informer(ANALYSIS_RUNS),
+            ANALYSIS_TEMPLATES: informer(ANALYSIS_TEMPLATES),
+            CLUSTER_ANALYSIS_TEMPLATES: informer(CLUSTER_ANALYSIS_TEMPLATES),
+            VIRTUAL_SERVICES: informer(VIRTUAL_SERVICES, optional=True),
+            DESTINATION_RULES: informer(DESTINATION_RULES, optional=True),
+        }
+
+    async def run(self) -> None:
+        """Follow the server until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for one in self.informers.values():
+                group.create_task(one.run())
+
+    def get(self, resource: Resource, key: Key) -> Object | None:
+        return self.informers[resource].store.get(key)
+
+    def rollouts(self) -> Sequence[Key]:
+        return self.informers[ROLLOUTS].store.keys()
+
+    def referring_to(self, resource: Resource, key: Key) -> Iterable[Key]:
+        """The Rollouts that name this object."""
+        return [key_of(obj) for obj in self.informers[ROLLOUTS].store.by(REFERS, _reference(resource, key))]
+
+    async def observe(self, raw: Object, rollout: Rollout, now: datetime) -> Observed:
+        """The snapshot of one Rollout. Pods are read from the server, and only during a restart."""
+        namespace, uid = rollout.metadata.namespace, rollout.metadata.uid
+        restarting = rollout.spec.restart_at and rollout.spec.restart_at != rollout.status.restarted_at
+        return Observed(
+            now=now,
+            rollout=rollout,
+            raw=raw,
+            replica_sets=tuple(self._owned(REPLICA_SETS, uid, ReplicaSet)),
+            runs=tuple(self._owned(ANALYSIS_RUNS, uid, AnalysisRun)),
+            services=self._services(namespace, rollout),
+            routes=self._routes(rollout),
+            templates=self._templates(namespace, rollout),
+            pods=await self._pods(namespace, uid) if restarting else (),
+        )
+
+    def _owned(self, resource: Resource, uid: str, kind: type[Child]) -> list[Child]:
+        """What the object with this uid controls."""
+        children = [view(obj, kind) for obj in self.informers[resource].store.owned_by(uid)]
+        return [child for child in children if child.metadata.controlled_by(uid)]
+
+    def _services(self, namespace: str, rollout: Rollout) -> dict[str, Service]:
+        found = {}
+        for ref in references(rollout).services:
+            if (obj := self.get(SERVICES, ref.key)) is not None:
+                found[ref.key.name] = view(obj, Service)
+        return found
+
+    def _routes(self, rollout: Rollout) -> dict[RouteKey, Object]:
+        return {
+            (resource, key): obj
+            for resource, key in route_keys(rollout)
+            if (obj := self.get(resource, key)) is not None
+        }
+
+    def _templates(self, namespace: str, rollout: Rollout) -> dict[TemplateKey, AnalysisTemplate]:
+        """The templates that the Rollout names, and those that these name in turn."""
+        found: dict[TemplateKey, AnalysisTemplate] = {}
+        ahead = list(template_keys(rollout))
+        while ahead:
+            cluster, name = key = ahead.pop()
+            resource = CLUSTER_ANALYSIS_TEMPLATES if cluster else ANALYSIS_TEMPLATES
+            obj = self.get(resource, Key("" if cluster else namespace, name))
+            if key in found or obj is None:
+                continue
+            template = found[key] = view(obj, AnalysisTemplate, path=f"{resource.kind} {name}")
+            ahead += [(ref.cluster_scope, ref.template_name) for ref in template.spec.templates]
+        return found
+
+    async def _pods(self, namespace: str, uid: str) -> tuple[Pod, ...]:
+        sets = {one.metadata.uid for one in self._owned(REPLICA_SETS, uid, ReplicaSet)}
+        page = await self._kube.list(PODS, namespace, labels=HASH_LABEL)
+        pods = [view(obj, Pod) for obj in page.items]
+        return tuple(pod for pod in pods if any(pod.metadata.controlled_by(one) for one in sets))
+
+
+def _reference(resource: Resource, key: Key) -> str:
+    return f"{resource}/{key}"
+
+
+def _refers(obj: Object) -> list[str]:
+    """What a Rollout names, for the index. An undecodable Rollout names nothing."""
+    try:
+        rollout = view(obj, Rollout)
+    except InvalidSpec:
+        return []
+    refs = references(rollout)
+    names = [_reference(SERVICES, ref.key) for ref in refs.services]
+    names += [_reference(resource, key) for resource, key in route_keys(rollout)]
+    for template in refs.templates:
+        resource = CLUSTER_ANALYSIS_TEMPLATES if template.cluster_scope else ANALYSIS_TEMPLATES
+        names.append(_reference(resource, template.key))
+    return names

@@ -1,0 +1,170 @@
+"""The step controller's loop: wake up, observe, plan, apply, save the status, tell, sleep.
+
+Everything that decides is in `rollout.plan`; everything that writes is in `rollout.effects`. What is here is the
+order of the two, and what wakes a Rollout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+
+from rollout import effects
+from rollout.api import codec
+from rollout.api.meta import Key, ObjectMeta, key_of, metadata
+from rollout.api.resources import ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS, Resource
+from rollout.api.rollout import INSTANCE_ID, Rollout, RolloutStatus
+from rollout.controller.caches import Caches
+from rollout.core.observed import Observed
+from rollout.core.problem import Problem
+from rollout.core.validate import validate
+from rollout.errors import InvalidSpec
+from rollout.plan.plan import Plan, plan
+from rollout.runtime.clock import Clock
+from rollout.runtime.fresh import Fresh
+from rollout.runtime.informer import wait_synced
+from rollout.runtime.kube import Kube, Object
+from rollout.runtime.runner import After, Runner
+
+log = structlog.get_logger()
+
+
+class Recorder(Protocol):
+    """Where Kubernetes Events go (`rollout.runtime.events`)."""
+
+    def event(self, obj: Object, reason: str, message: str, type: str = "Normal") -> None: ...
+
+
+class RolloutController:
+    """Reconciles Rollouts. `caches` run before and independently of `run`: a standby keeps them warm."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        clock: Clock,
+        *,
+        namespaces: Sequence[str] = (),
+        instance_id: str = "",
+        workers: int = 10,
+        recorder: Recorder | None = None,
+        on_reconcile: Callable[[str, float], None] | None = None,
+        on_plan: Callable[[Key, Plan], None] | None = None,
+    ) -> None:
+        self._kube = kube
+        self._clock = clock
+        self._instance_id = instance_id
+        self._recorder = recorder
+        self._on_plan = on_plan
+        self.caches = Caches(kube, clock, namespaces)
+        self._fresh = Fresh((one.store for one in self.caches.informers.values()), clock=clock)
+        self._validated: dict[Key, tuple[str, int, tuple[Problem, ...]]] = {}
+        self.runner: Runner[Key] = Runner(
+            "rollout",
+            self.reconcile,
+            clock=clock,
+            workers=workers,
+            keys=self.caches.rollouts,
+            ready=self._fresh.ready,
+            on_reconcile=on_reconcile,
+        )
+        for resource, informer in self.caches.informers.items():
+            informer.on_change(_waker(resource, self.caches, self.runner))
+
+    async def run(self) -> None:
+        """Wait for the caches, then reconcile until `stop` or cancelled."""
+        await wait_synced(*self.caches.informers.values())
+        await self.runner.run()
+
+    def stop(self) -> None:
+        self.runner.stop()
+
+    async def reconcile(self, key: Key) -> After | None:
+        """One pass over one Rollout."""
+        raw = self.caches.get(ROLLOUTS, key)
+        if raw is None or metadata(raw).get("deletionTimestamp") or not self._ours(raw):
+            self._validated.pop(key, None)
+            self._fresh.forget(key)
+            return None
+        now = self._clock.now()
+        problems = self._problems(raw)
+        try:
+            rollout = codec.view(raw, Rollout)
+        except InvalidSpec as error:
+            # `validate` looks at everything that decoding looks at; whatever it missed is said all the same.
+            problems = problems or tuple(Problem("", text) for text in error.problems)
+            rollout = _bare(raw)
+        if problems:
+            decision = plan(Observed(now=now, rollout=rollout, raw=raw), problems)
+        else:
+            decision = plan(await self.caches.observe(raw, rollout, now))
+        return await self._carry_out(raw, rollout, decision, now)
+
+    async def _carry_out(self, raw: Object, rollout: Rollout, decision: Plan, now: datetime) -> After | None:
+        key = rollout.metadata.key
+        if self._on_plan is not None:
+            self._on_plan(key, decision)
+        kube = self._fresh.kube(key, self._kube)
+        version = await effects.apply(decision.actions, rollout, kube)
+        patch = codec.merge_diff(codec.plain(rollout.status), codec.plain(decision.status))
+        if patch:
+            await effects.patch_status(rollout, patch, version, kube)
+        for event in decision.events:
+            log.info(event.reason, message=event.message, rollout=str(key))
+            if self._recorder is not None:
+                kind = "Warning" if event.warning else "Normal"
+                self._recorder.event(raw, event.reason, event.message, kind)
+        if decision.again:
+            return After(0.0)
+        if decision.wake_at is not None:
+            return After(max(0.0, (decision.wake_at - now).total_seconds()) + 0.005)
+        return None
+
+    def _problems(self, raw: Object) -> tuple[Problem, ...]:
+        """What `validate` says of the spec; asked once per generation."""
+        meta = metadata(raw)
+        key, uid, generation = key_of(raw), str(meta.get("uid")), int(meta.get("generation") or 0)
+        known = self._validated.get(key)
+        if known is None or known[:2] != (uid, generation):
+            known = self._validated[key] = (uid, generation, tuple(validate(raw)))
+        return known[2]
+
+    def _ours(self, raw: Object) -> bool:
+        label = (metadata(raw).get("labels") or {}).get(INSTANCE_ID, "")
+        return bool(label == self._instance_id)
+
+
+def _waker(
+    resource: Resource, caches: Caches, runner: Runner[Key]
+) -> Callable[[Object | None, Object | None], None]:
+    """The handler that wakes the Rollouts that a changed object concerns."""
+
+    def wake(old: Object | None, new: Object | None) -> None:
+        obj = new or old or {}
+        key = key_of(obj)
+        if resource is ROLLOUTS:
+            runner.add(key)
+        elif resource in (REPLICA_SETS, ANALYSIS_RUNS):
+            for ref in metadata(obj).get("ownerReferences") or ():
+                if ref.get("controller") and ref.get("kind") == ROLLOUTS.kind:
+                    runner.add(Key(key.namespace, ref["name"]))
+        else:
+            for one in caches.referring_to(resource, key):
+                runner.add(one)
+
+    return wake
+
+
+def _bare(raw: Object) -> Rollout:
+    """A Rollout whose spec cannot be read: enough of it to say so in its status."""
+    meta = metadata(raw)
+    fields = ("name", "namespace", "uid", "generation", "resourceVersion")
+    try:
+        status = codec.view(raw.get("status") or {}, RolloutStatus)
+    except InvalidSpec:
+        status = RolloutStatus()
+    return Rollout(
+        metadata=codec.view({name: meta[name] for name in fields if name in meta}, ObjectMeta), status=status
+    )

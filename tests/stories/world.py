@@ -1,0 +1,260 @@
+"""A whole cluster in one process on virtual time: storage, workload controllers, pods, and our controllers.
+
+    def test_...() -> None:
+        @story
+        async def _(world: World) -> None:
+            await world.apply("examples/x.yaml")
+            await world.phase("web", "Healthy")
+
+After every write of anybody the invariants are checked on the server's own state (`tests.stories.rules`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random  # noqa: TID251 - seeded
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import yaml
+
+from rollout.api import crds
+from rollout.api.meta import Key
+from rollout.api.resources import (
+    ANALYSIS_RUNS,
+    CRDS,
+    EVENTS,
+    NAMESPACES,
+    PODS,
+    REPLICA_SETS,
+    ROLLOUTS,
+    Resource,
+)
+from rollout.controller.rollout import RolloutController
+from rollout.runtime.clock import LoopClock
+from rollout.runtime.kube import Object
+from rollout.sandbox.inmemory import StorageKube
+from rollout.sandbox.storage import Storage
+from rollout.sandbox.workloads.controllers import run_workloads
+from rollout.sandbox.workloads.podmodel import GOOD, Behaviour, PodModel
+from tests import virtual
+from tests.stories.faults import Faults, FaultyKube
+from tests.stories.judge import Judge
+from tests.stories.recorder import PlainRecorder
+from tests.stories.rules import Rules
+
+ROOT = Path(__file__).parents[2]
+NAMESPACE = "prod"
+
+_CRDS = (ROOT / "rollout/sandbox/crds/istio.yaml", ROOT / "rollout/sandbox/crds/gateway.yaml")
+
+
+class World:
+    """The running cluster. `behaviour` says what the pods of an image do; `metrics` what a query answers."""
+
+    def __init__(self, clock: LoopClock, *, seed: int = 0, faults: Faults | None = None) -> None:
+        self.clock = clock
+        self.seed = seed
+        self.storage = Storage(clock)
+        self.kube = StorageKube(self.storage, manager="kubectl")
+        self.rules = Rules(self.storage)
+        self.faults = faults or Faults()
+        self.images: dict[str, Behaviour] = {}
+        self.judge = Judge(self.storage, clock)
+        self.writes = 0
+        self.crashes = 0
+        self.events = PlainRecorder()
+        self._controllers: asyncio.Task[None] | None = None
+        self._random = random.Random(seed)
+        self.storage.on_write(self._count)
+        for crd in [*crds.crds(), *(doc for path in _CRDS for doc in yaml.safe_load_all(path.read_text()))]:
+            self.storage.create(CRDS, None, crd)
+        self.storage.create(NAMESPACES, None, {"metadata": {"name": NAMESPACE}})
+
+    # --- running ----------------------------------------------------------------------------------
+
+    async def run(self, story: Callable[[World], Awaitable[None]]) -> None:
+        pods = PodModel(StorageKube(self.storage, manager="kubelet"), self.clock, self._behaviour)
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(pods.run(), name="pods"),
+                group.create_task(self._garbage(), name="garbage"),
+                group.create_task(self.judge.run(), name="judge"),
+                group.create_task(
+                    run_workloads(StorageKube(self.storage, manager="kcm"), self.clock, events=False),
+                    name="workloads",
+                ),
+                group.create_task(self._controllers_forever(), name="controllers"),
+            ]
+            await story(self)
+            for task in tasks:
+                task.cancel()
+        self.rules.assert_kept()
+
+    async def _controllers_forever(self) -> None:
+        """Our controllers, started again with empty caches whenever a fault has killed them."""
+        while True:
+            crashed = asyncio.Event()
+            self._controllers = asyncio.create_task(self._controllers_once(crashed), name="our process")
+            dead = asyncio.create_task(crashed.wait())
+            done, _ = await asyncio.wait({self._controllers, dead}, return_when=asyncio.FIRST_COMPLETED)
+            dead.cancel()
+            if self._controllers in done and not self._controllers.cancelled():
+                self._controllers.result()
+            self._controllers.cancel()
+            await asyncio.gather(self._controllers, return_exceptions=True)
+            self.crashes += 1
+            await self.clock.sleep(1.0)
+
+    async def _controllers_once(self, crashed: asyncio.Event) -> None:
+        kube = FaultyKube(StorageKube(self.storage, manager="surefoot"), self.faults, crashed)
+        step = RolloutController(kube, self.clock, recorder=self.events)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(step.caches.run())
+            group.create_task(step.run())
+
+    def crash(self) -> None:
+        """Kill our controllers now; they come back with empty caches."""
+        if self._controllers is not None:
+            self._controllers.cancel()
+
+    async def _garbage(self) -> None:
+        while True:
+            if self.storage.has_garbage:
+                self.storage.collect_garbage()
+            await self.clock.sleep(0.5)
+
+    def _behaviour(self, pod: Object) -> Behaviour:
+        image = pod["spec"]["containers"][0].get("image", "")
+        return self.images.get(image, self.images.get("*", GOOD))
+
+    def _count(self, *_: object) -> None:
+        self.writes += 1
+
+    # --- acting -----------------------------------------------------------------------------------
+
+    def apply(self, *documents: Object) -> None:
+        """kubectl apply, as far as a story needs it: create, or merge into what is there."""
+        for doc in documents:
+            resource = self.resource(doc)
+            namespace = doc["metadata"].get("namespace", NAMESPACE) if resource.namespaced else None
+            if namespace and not self.storage.exists(NAMESPACES, None, namespace):
+                self.storage.create(NAMESPACES, None, {"metadata": {"name": namespace}})
+            if self.storage.exists(resource, namespace, doc["metadata"]["name"]):
+                self.storage.patch(resource, namespace, doc["metadata"]["name"], doc, type="merge")
+            else:
+                self.storage.create(resource, namespace, doc)
+
+    def resource(self, doc: Object) -> Resource:
+        for served in self.storage.resources():
+            if served.resource.gvk == (doc["apiVersion"], doc["kind"]):
+                return served.resource
+        raise LookupError(f"nothing serves {doc['apiVersion']} {doc['kind']}")
+
+    def patch(
+        self,
+        resource: Resource,
+        name: str,
+        patch: Object,
+        *,
+        namespace: str = NAMESPACE,
+        status: bool = False,
+    ) -> None:
+        self.storage.patch(resource, namespace, name, patch, subresource="status" if status else "")
+
+    def edit(self, name: str, patch: Object, *, namespace: str = NAMESPACE) -> None:
+        """Change a Rollout's spec."""
+        self.patch(ROLLOUTS, name, {"spec": patch}, namespace=namespace)
+
+    def command(self, name: str, status: Object, *, namespace: str = NAMESPACE) -> None:
+        """Change a Rollout's status, as `rollout promote`, `abort` and `retry` do."""
+        self.patch(ROLLOUTS, name, {"status": status}, namespace=namespace, status=True)
+
+    def set_image(self, name: str, image: str, *, namespace: str = NAMESPACE) -> None:
+        rollout = self.get(ROLLOUTS, name, namespace)
+        containers = rollout["spec"]["template"]["spec"]["containers"]
+        changed = [{**container, "image": image} for container in containers]
+        self.edit(name, {"template": {"spec": {"containers": changed}}}, namespace=namespace)
+
+    # --- looking ----------------------------------------------------------------------------------
+
+    def get(self, resource: Resource, name: str, namespace: str = NAMESPACE) -> Object:
+        return self.storage.get(resource, namespace if resource.namespaced else None, name)
+
+    def rollout(self, name: str, namespace: str = NAMESPACE) -> Object:
+        return self.get(ROLLOUTS, name, namespace)
+
+    def status(self, name: str, namespace: str = NAMESPACE) -> Object:
+        return self.rollout(name, namespace).get("status") or {}
+
+    def list(self, resource: Resource, namespace: str = NAMESPACE) -> list[Object]:
+        return list(self.storage.list(resource, namespace).items)
+
+    def sets(self, namespace: str = NAMESPACE) -> dict[str, int]:
+        """Image -> wanted replicas, over all ReplicaSets."""
+        return {
+            one["spec"]["template"]["spec"]["containers"][0]["image"]: one["spec"]["replicas"]
+            for one in self.list(REPLICA_SETS, namespace)
+        }
+
+    def runs(self, namespace: str = NAMESPACE) -> dict[str, str]:
+        """AnalysisRun -> phase."""
+        return {
+            run["metadata"]["name"]: (run.get("status") or {}).get("phase", "")
+            for run in self.list(ANALYSIS_RUNS, namespace)
+        }
+
+    def reasons(self) -> list[str]:
+        return [reason for reason, _ in self.events.told]
+
+    async def until(self, what: str, holds: Callable[[], bool], *, within: float = 600.0) -> None:
+        """Wait (virtual seconds) until `holds`; fail with the state of the world otherwise."""
+        end = self.clock.monotonic() + within
+        while not holds():
+            self.rules.assert_kept()
+            assert self.clock.monotonic() < end, f"not within {within} s: {what}\n{self.describe()}"
+            await self.clock.sleep(0.1)
+        self.rules.assert_kept()
+
+    async def phase(
+        self, name: str, phase: str, *, namespace: str = NAMESPACE, within: float = 600.0
+    ) -> None:
+        def holds() -> bool:
+            rollout = self.rollout(name, namespace)
+            status = rollout.get("status") or {}
+            observed = status.get("observedGeneration") == str(rollout["metadata"]["generation"])
+            return observed and status.get("phase") == phase
+
+        await self.until(f"{name} is {phase}", holds, within=within)
+
+    async def rest(self, seconds: float) -> int:
+        """Let time pass; the number of writes anybody made meanwhile."""
+        before = self.writes
+        await self.clock.sleep(seconds)
+        return self.writes - before
+
+    def describe(self) -> str:
+        lines = [f"seed {self.seed}, crashes {self.crashes}, writes {self.writes}"]
+        for rollout in self.storage.list(ROLLOUTS).items:
+            lines.append(f"{rollout['metadata']['name']}: {yaml.safe_dump(rollout.get('status') or {})}")
+            namespace = rollout["metadata"]["namespace"]
+            for one in self.list(REPLICA_SETS, namespace):
+                lines.append(f"  {one['metadata']['name']}: {one['spec']['replicas']} {one.get('status')}")
+            lines.append(f"  runs: {self.runs(namespace)}")
+            lines.append(f"  pods: {len(self.list(PODS, namespace))}")
+        lines += [f"  {reason}: {message}" for reason, message in self.events.told[-15:]]
+        return "\n".join(lines)
+
+
+def play(story: Callable[[World], Awaitable[None]], *, seed: int = 0, faults: Faults | None = None) -> World:
+    """Run a story to its end; the world it has left."""
+
+    async def main(clock: LoopClock) -> World:
+        world = World(clock, seed=seed, faults=faults)
+        await world.run(story)
+        return world
+
+    return virtual.run(main, seed=seed)
+
+
+__all__ = ["EVENTS", "NAMESPACE", "Key", "World", "play"]
