@@ -11,7 +11,10 @@ from importlib.resources import files
 from typing import Any
 
 from rollout.api.codec import decode
+from rollout.sandbox.schema.defaulting import defaults
 from rollout.sandbox.schema.structural import Schema
+
+__all__ = ["STRUCT", "closure", "defaults", "definitions", "release", "schema_of"]
 
 _PREFIX = "#/components/schemas/"
 _PRESERVE = "x-kubernetes-preserve-unknown-fields"
