@@ -182,6 +182,12 @@ class StorageKube:
         await asyncio.sleep(0)
         self.storage.bind(namespace, name, node)
 
+    async def evict(
+        self, namespace: str, name: str, *, uid: str = "", grace_seconds: int | None = None
+    ) -> None:
+        await asyncio.sleep(0)
+        self.storage.evict(namespace, name, options=DeleteOptions(uid=uid, grace_seconds=grace_seconds))
+
     async def log(self, namespace: str, name: str, *, container: str = "", tail: int | None = None) -> str:
         await asyncio.sleep(0)
         if self._log is None:

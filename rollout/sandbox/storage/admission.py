@@ -78,16 +78,26 @@ def check_types(served: Served, obj: Any) -> None:
         )
 
 
-def admit_shape(served: Served, obj: Object, options: Options) -> Object:
-    """`obj` without unknown fields and with defaults. BadRequest under Strict when a field is unknown."""
+def admit_shape(served: Served, obj: Object, live: Object | None, options: Options) -> Object:
+    """`obj` without unknown fields and with defaults. BadRequest under Strict when a field is unknown.
+
+    Top-level fields that are `live`'s own were admitted before, and are not looked at again.
+    """
+    before = live or {}
+    fresh = {key: value for key, value in obj.items() if value is not before.get(key)}
     schema = schema_of(served)
     if schema is not None:
-        pruned = structural.prune(obj, schema)
-        if pruned is not obj and options.field_validation in {"Strict", "Warn"}:
-            _unknown_fields(served, structural.unknown_fields(obj, schema), options)
-        obj = structural.default(pruned, schema)
+        pruned = structural.prune(fresh, schema)
+        if pruned is not fresh and options.field_validation in {"Strict", "Warn"}:
+            _unknown_fields(served, structural.unknown_fields(fresh, schema), options)
+        shaped = structural.default(pruned, schema)
+        if shaped is not fresh:
+            kept = {key: value for key, value in obj.items() if key in shaped or key not in fresh}
+            obj = {**kept, **{key: value for key, value in shaped.items() if key not in obj or key in fresh}}
     fill = getattr(kinds, "defaults", None)
-    return fill(obj) if served.builtin and fill else obj
+    if served.builtin and fill and (live is None or not fresh.keys() <= {"metadata", "status"}):
+        obj = fill(obj)
+    return obj
 
 
 def _unknown_fields(served: Served, problems: Sequence[str], options: Options) -> None:

@@ -115,11 +115,14 @@ def update_errors(new: Object, old: Object) -> list[FieldError]:
 
 
 def bump_generation(served: Served, new: Object, old: Object) -> Object:
-    """`new` with the next generation when anything but metadata (and status, where that is separate) changed."""
+    """`new` with the next generation when anything but metadata (and status, where that is separate) changed.
+
+    What is equal must be shared between the two (see `sharing`).
+    """
     if not served.has_generation:
         return new
     apart = {"metadata", "apiVersion", "kind"} | ({"status"} if served.has_status else set())
-    changed = any(new.get(key) != old.get(key) for key in (new.keys() | old.keys()) - apart)
+    changed = any(new.get(key) is not old.get(key) for key in (new.keys() | old.keys()) - apart)
     generation = old["metadata"].get("generation", 1) + (1 if changed else 0)
     return with_meta(new, generation=generation)
 
@@ -135,19 +138,30 @@ def with_meta(obj: Object, **fields: Any) -> Object:
     return {**obj, "metadata": meta}
 
 
+def sharing(new: Object, old: Object) -> Object:
+    """`new`, with every top-level field that equals `old`'s replaced by the same object."""
+    same = {
+        key: old[key]
+        for key, value in new.items()
+        if key in old and value is not old[key] and value == old[key] and _identical(value, old[key])
+    }
+    return {**new, **same} if same else new
+
+
 def unchanged(new: Object, old: Object) -> bool:
-    """Whether writing `new` over `old` would change nothing (times of managed fields apart)."""
-    if new.keys() != old.keys():
+    """Whether writing `new` over `old` would change nothing (times of managed fields apart).
+
+    What is equal must be shared between the two (see `sharing`).
+    """
+    if new.keys() != old.keys() or any(new[key] is not old[key] for key in new if key != "metadata"):
         return False
-    for key, value in new.items():
-        if key not in {"metadata", "apiVersion"} and value != old[key]:
-            return False
-    before, after = _comparable(old["metadata"]), _comparable(new["metadata"])
-    return before == after and all(_identical(new[key], old[key]) for key in new if key != "metadata")
+    return _identical(_comparable(new["metadata"]), _comparable(old["metadata"]))
 
 
 def _identical(a: Any, b: Any) -> bool:
     """Equality of JSON: unlike ==, true is not 1 and 1 is not 1.0."""
+    if a is b:
+        return True
     if type(a) is not type(b):
         return False
     if isinstance(a, dict):

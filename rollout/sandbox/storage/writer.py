@@ -213,7 +213,7 @@ class Writer:
         made = make(live)
         check_types(served, made)
         new = metadata.for_update(served, made, live)
-        new = self._within(served, new, live, subresource)
+        new = metadata.sharing(self._within(served, new, live, subresource), live)
         new = self._prepare(served, new, live, options)
         if tracked:
             new = self._tracked(served, live, new, subresource=subresource, options=options)
@@ -240,9 +240,11 @@ class Writer:
 
     def _prepare(self, served: Served, new: Object, live: Object | None, options: Options) -> Object:
         """Pruned, defaulted, and with what the kind itself fills in."""
-        new = admit_shape(served, new, options)
+        new = admit_shape(served, new, live, options)
         prepare = strategy_of(served).prepare
-        return prepare(new, live, self._context()) if prepare else new
+        if prepare is not None:
+            new = prepare(new, live, self._context())
+        return new if live is None else metadata.sharing(new, live)
 
     def _context(self) -> Context:
         return Context(
