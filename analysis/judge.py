@@ -1,0 +1,118 @@
+"""One measured value against the conditions of its metric: the phase of the measurement, and the rule that decided.
+
+Semantics: study/argo-rollouts.md 1.7. Unknown is never a pass: NaN and nothing reach the conditions only when every
+condition asks for them (isNaN; len, default, isNil, ??), and infinity satisfies none that does not ask isInf.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from rollout.api.analysis import Metric, Phase
+from rollout.core import expr
+from rollout.core.problem import shown
+
+_ASKS_FOR_NOTHING = frozenset({"len", "default", "isNil"})
+_MAX_VALUE_TEXT = 1_000
+
+
+def judge(metric: Metric, result: Any, now: datetime) -> tuple[Phase, str]:
+    """The phase of a measurement whose value is `result`, and one sentence that says why."""
+    try:
+        return _judged(metric, result, now)
+    except expr.ExprError as error:
+        return "Error", error.sentence
+
+
+def _judged(metric: Metric, result: Any, now: datetime) -> tuple[Phase, str]:
+    success, failure = _program(metric.success_condition), _program(metric.failure_condition)
+    programs = [program for program in (success, failure) if program is not None]
+    if unknown := _unasked(result, programs):
+        return "Error", unknown
+    failed = failure is not None and failure.evaluate_bool({"result": result}, now)
+    succeeded = success is not None and success.evaluate_bool({"result": result}, now)
+    if failed:
+        return "Failed", _decided("failureCondition", metric.failure_condition, "holds", result)
+    if success is None and failure is None:
+        return "Successful", f"no condition; the provider answered {text(result)}"
+    if success is not None and not succeeded:
+        if failure is not None:
+            rule = "neither successCondition nor failureCondition holds"
+            return "Inconclusive", f"{rule} for {text(result)}"
+        return "Failed", _decided("successCondition", metric.success_condition, "does not hold", result)
+    if _has(result, math.isinf) and not any("isInf" in program.functions for program in programs):
+        return "Error", (
+            f"the result {text(result)} is infinite and no condition says what that means; "
+            "use isInf(...), or correct the query (a division by zero?)"
+        )
+    if success is None:
+        return "Successful", _decided("failureCondition", metric.failure_condition, "does not hold", result)
+    return "Successful", _decided("successCondition", metric.success_condition, "holds", result)
+
+
+def _program(source: str) -> expr.Program | None:
+    return expr.compile(source) if source.strip() else None
+
+
+def _unasked(result: Any, programs: list[expr.Program]) -> str:
+    """Why the conditions may not see this result, or ""."""
+    if result is None or (isinstance(result, list | dict | str) and not result):
+        if programs and all(p.coalesces or p.functions & _ASKS_FOR_NOTHING for p in programs):
+            return ""
+        return (
+            "the result is empty (no data) and the condition does not say what that means; "
+            "use len(result), default(result, ...) or isNil(result)"
+        )
+    if _has(result, math.isnan) and not (programs and all("isNaN" in p.functions for p in programs)):
+        return (
+            f"the result {text(result)} has NaN (no data, or 0/0) and the condition does not say what that "
+            "means; use isNaN(...)"
+        )
+    return ""
+
+
+def _decided(name: str, condition: str, verdict: str, result: Any) -> str:
+    return f"{name} {shown(' '.join(condition.split()))} {verdict} for {text(result)}"
+
+
+def _has(result: Any, test: Any) -> bool:
+    return any(test(number) for number in _floats(result))
+
+
+def _floats(result: Any) -> Iterator[float]:
+    stack = [result]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, float):
+            yield item
+        elif isinstance(item, list | tuple):
+            stack.extend(item)
+        elif isinstance(item, dict):
+            stack.extend(item.values())
+
+
+def text(result: Any) -> str:
+    """A result as users of Argo Rollouts know it: `[0.99]`, `0.5`, `[[1 2] [3 4]]` with commas, cut when long."""
+    whole = _text(result)
+    return whole if len(whole) <= _MAX_VALUE_TEXT else f"{whole[: _MAX_VALUE_TEXT - 1]}…"
+
+
+def _text(result: Any) -> str:
+    if isinstance(result, list | tuple):
+        return f"[{','.join(_text(item) for item in result)}]"
+    if isinstance(result, float):
+        return _float(result)
+    if isinstance(result, str):
+        return result
+    return shown(result)
+
+
+def _float(number: float) -> str:
+    if math.isnan(number):
+        return "NaN"
+    if math.isinf(number):
+        return "+Inf" if number > 0 else "-Inf"
+    return str(int(number)) if number.is_integer() and abs(number) < 1e16 else repr(number)
