@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 MAX_TURNS_WITHOUT_TIME = 50_000
-MAX_TURNS = 20_000_000
+MAX_TURNS = 3_000_000
 
 
 class Stuck(AssertionError):
