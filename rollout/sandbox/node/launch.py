@@ -58,19 +58,20 @@ def launch(
 ) -> Launch:
     """What to run for `container`.
 
-    Later wins: `base` (the sandbox's own), POD_* and PORT, the image's env, envFrom, env. `ports` says
-    which local port stands for which container port. ContainerConfigError if a reference leads nowhere.
+    Later wins: `base` (the sandbox's own; its values may say $(POD_NAMESPACE) and the like), POD_* and
+    PORT, the image's env, envFrom, env. `ports` says which local port stands for which container port.
+    ContainerConfigError if a reference leads nowhere.
     """
     meta = metadata(pod)
-    given = {
-        **base,
+    pods_own = {
         "POD_IP": (pod.get("status") or {}).get("podIP", ""),
         "POD_NAME": meta["name"],
         "POD_NAMESPACE": meta.get("namespace", ""),
         "HOSTNAME": meta["name"],
         "PORT": str(main_port(pod, container, ports)),
-        **program.env,
     }
+    sandbox = {name: expand(value, pods_own) for name, value in base.items()}
+    given = {**sandbox, **pods_own, **program.env}
     own = _environment(pod, container, node, lookups)
     env = {**given, **own}
     command = [expand(part, env) for part in container.get("command") or ()]
