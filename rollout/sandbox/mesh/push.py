@@ -28,6 +28,7 @@ from rollout.sandbox.mesh.render import Rendered
 LIVE_SECONDS = 10.0
 _POLL_SECONDS = 0.004
 _MAX_POLL_SECONDS = 0.05
+_REASON_LOOKS = 20
 _FILTER = "/stats?format=json&filter=(version_text|update_rejected)$"
 
 
@@ -149,7 +150,7 @@ class Pusher:
             for scope in waiting:
                 if stats.rejected.get(scope, 0) > refused.get(scope, 0):
                     self._forget(scope)
-                    raise Refused(f"Envoy refuses the configuration of {scope}: {self._reason()}")
+                    raise Refused(f"Envoy refuses the configuration of {scope}: {await self._reason()}")
             if not waiting:
                 return
             if self._clock.monotonic() > deadline:
@@ -170,10 +171,16 @@ class Pusher:
                 if scope_of_endpoints(name) == scope:
                     self._files.versions.pop(f"{ENDPOINTS_DIRECTORY}/{eds_file(name)}", None)
 
-    def _reason(self) -> str:
-        """Why Envoy refused, as it words it in its log (the admin interface does not tell for files)."""
-        with self._log.open("rb") as log:
-            log.seek(self._log_start)
-            lines = log.read().decode(errors="replace").splitlines()
-        found = [line.partition("rejected: ")[2] for line in lines if "rejected: " in line]
-        return "; ".join(dict.fromkeys(found)) or f"no reason given in {self._log}"
+    async def _reason(self) -> str:
+        """Why Envoy refused, as it words it in its log (the admin interface does not tell for files).
+
+        The line may take a moment on its way into the file.
+        """
+        for _ in range(_REASON_LOOKS):
+            with self._log.open("rb") as log:
+                log.seek(self._log_start)
+                lines = log.read().decode(errors="replace").splitlines()
+            if found := [line.partition("rejected: ")[2] for line in lines if "rejected: " in line]:
+                return "; ".join(dict.fromkeys(found))
+            await self._clock.sleep(_MAX_POLL_SECONDS)
+        return f"no reason given in {self._log}"
