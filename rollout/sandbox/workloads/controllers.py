@@ -7,12 +7,21 @@ from collections.abc import Iterable, Sequence
 
 from rollout.api.codec import view
 from rollout.api.meta import Key, LabelSelector, Object, key_of, metadata
-from rollout.api.resources import ENDPOINT_SLICES, PODS, REPLICA_SETS, SERVICES, Resource
+from rollout.api.resources import (
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    JOBS,
+    PDBS,
+    PODS,
+    REPLICA_SETS,
+    SERVICES,
+    Resource,
+)
 from rollout.runtime.clock import Clock
 from rollout.runtime.informer import Informer
 from rollout.runtime.kube import Kube
 from rollout.runtime.store import Store
-from rollout.sandbox.workloads import endpointslice, replicaset
+from rollout.sandbox.workloads import deployment, disruption, endpointslice, job, replicaset
 from rollout.sandbox.workloads.decision import Decision, controller_of
 from rollout.sandbox.workloads.driver import INDEXES, Caches, Controller, Driver, Pass, select
 from rollout.sandbox.workloads.events import Recorder
@@ -70,6 +79,71 @@ def _decide_slices(obj: Object, at: Pass) -> Decision:
     return endpointslice.decide(obj, pods, slices, at.suffix)
 
 
+def _decide_deployment(obj: Object, at: Pass) -> Decision:
+    sets = at.caches[REPLICA_SETS].list(metadata(obj)["namespace"])
+    uid = metadata(obj)["uid"]
+    mine = [metadata(item)["uid"] for item in sets if (controller_of(item) or {}).get("uid") == uid]
+    pods = {item: at.caches[PODS].owned_by(item) for item in mine}
+    return deployment.decide(obj, sets, pods, at.now)
+
+
+def _deployments_of_pod(pod: Object, caches: Caches) -> Iterable[Key]:
+    """The Deployment two owners up: one that recreates waits for its old pods to end."""
+    meta, controller = metadata(pod), controller_of(pod)
+    if controller is None or controller.get("kind") != REPLICA_SETS.kind:
+        return ()
+    owner = caches[REPLICA_SETS].get(Key(meta["namespace"], controller["name"]))
+    return _owner_or_adopter(DEPLOYMENTS, owner, caches) if owner is not None else ()
+
+
+def _decide_job(obj: Object, at: Pass) -> Decision:
+    return job.decide(obj, at.caches[PODS].owned_by(metadata(obj)["uid"]), at.now, at.suffix)
+
+
+def _owning_job(pod: Object, _: Caches) -> Iterable[Key]:
+    controller = controller_of(pod)
+    if controller is None or controller.get("kind") != JOBS.kind:
+        return ()
+    return (Key(metadata(pod)["namespace"], controller["name"]),)
+
+
+def _decide_budget(obj: Object, at: Pass) -> Decision:
+    pods = [pod for pod in at.caches[PODS].list(metadata(obj)["namespace"]) if _covers(obj, pod)]
+    return disruption.decide(obj, pods, _scales(pods, at.caches), at.now)
+
+
+def _scales(pods: Iterable[Object], caches: Caches) -> dict[str, int]:
+    """The replicas asked for by the pods' controllers: the ReplicaSet, or the Deployment above it."""
+    found: dict[str, int] = {}
+    for pod in pods:
+        namespace, controller = metadata(pod)["namespace"], controller_of(pod)
+        if controller is None or controller.get("kind") != REPLICA_SETS.kind:
+            continue
+        owner = caches[REPLICA_SETS].get(Key(namespace, controller["name"]))
+        above = controller_of(owner) if owner is not None else None
+        if above is not None and above.get("kind") == DEPLOYMENTS.kind:
+            owner = caches[DEPLOYMENTS].get(Key(namespace, above["name"]))
+        if owner is not None:
+            found[metadata(owner)["uid"]] = replicaset.wanted(owner)
+    return found
+
+
+def _budgets_of(pod: Object, caches: Caches) -> Iterable[Key]:
+    budgets = caches[PDBS].list(metadata(pod).get("namespace", ""))
+    return [key_of(budget) for budget in budgets if _covers(budget, pod)]
+
+
+def _covers(budget: Object, pod: Object) -> bool:
+    """An empty selector covers all pods of the namespace, a missing one none."""
+    missing = (budget.get("spec") or {}).get("selector") is None
+    return not missing and _selector(budget).matches(metadata(pod).get("labels"))
+
+
+def _budgets_beside(obj: Object, caches: Caches) -> Iterable[Key]:
+    """All budgets of a namespace whose scales may have changed."""
+    return [key_of(budget) for budget in caches[PDBS].list(metadata(obj).get("namespace", ""))]
+
+
 REPLICA_SET = Controller(
     "replicaset-controller",
     REPLICA_SETS,
@@ -83,7 +157,24 @@ ENDPOINT_SLICE = Controller(
     _decide_slices,
 )
 
-CONTROLLERS: tuple[Controller, ...] = (REPLICA_SET, ENDPOINT_SLICE)
+DEPLOYMENT = Controller(
+    "deployment-controller",
+    DEPLOYMENTS,
+    {
+        REPLICA_SETS: lambda item, caches: _owner_or_adopter(DEPLOYMENTS, item, caches),
+        PODS: _deployments_of_pod,
+    },
+    _decide_deployment,
+)
+JOB = Controller("job-controller", JOBS, {PODS: _owning_job}, _decide_job)
+DISRUPTION = Controller(
+    "disruption-controller",
+    PDBS,
+    {PODS: _budgets_of, REPLICA_SETS: _budgets_beside, DEPLOYMENTS: _budgets_beside},
+    _decide_budget,
+)
+
+CONTROLLERS: tuple[Controller, ...] = (REPLICA_SET, DEPLOYMENT, JOB, ENDPOINT_SLICE, DISRUPTION)
 
 
 async def run_workloads(

@@ -76,13 +76,21 @@ class Decision(msgspec.Struct, frozen=True):
         return Decision((*self.actions, *actions), self.requeue)
 
 
-def status_patch(resource: Resource, obj: Object, status: Mapping[str, Any]) -> tuple[Patch, ...]:
-    """The patch that makes `status` the status of `obj`; empty when it is so already."""
+def status_patch(
+    resource: Resource, obj: Object, status: Mapping[str, Any], *, exact: bool = False
+) -> tuple[Patch, ...]:
+    """The patch that makes `status` the status of `obj`; empty when it is so already.
+
+    `exact`: only if the object is still the one observed, for a status that others write too.
+    """
     changed = merge_diff(obj.get("status") or {}, status)
     if not changed:
         return ()
     key = key_of(obj)
-    return (Patch(resource, key.namespace, key.name, {"status": changed}, "status"),)
+    patch: dict[str, Any] = {"status": changed}
+    if exact:
+        patch["metadata"] = {"resourceVersion": metadata(obj).get("resourceVersion")}
+    return (Patch(resource, key.namespace, key.name, patch, "status"),)
 
 
 def controller_reference(owner: Object) -> dict[str, Any]:

@@ -16,10 +16,11 @@ from rollout.api.meta import Key, Object, key_of, metadata
 from rollout.api.resources import Resource
 from rollout.errors import AlreadyExists, ApiError, Conflict, NotFound
 from rollout.runtime.clock import Clock
+from rollout.runtime.fresh import Fresh
 from rollout.runtime.informer import Informer
 from rollout.runtime.kube import Kube
 from rollout.runtime.runner import After, Runner
-from rollout.runtime.store import Index, Store, version_of
+from rollout.runtime.store import Index, Store
 from rollout.sandbox.workloads.decision import (
     SAFE_ALPHABET,
     Action,
@@ -57,27 +58,6 @@ class Controller(msgspec.Struct, frozen=True):
     decide: Callable[[Object, Pass], Decision]
 
 
-class Written(msgspec.Struct):
-    """What the last pass of a key wrote and the caches may not show yet."""
-
-    versions: dict[tuple[Resource, str], int]
-    deleted: list[tuple[Resource, Key, str]]
-    failure: str = ""
-
-    def shown(self, caches: Caches) -> bool:
-        """Whether the caches have come as far as these writes."""
-        for (resource, namespace), version in self.versions.items():
-            if caches[resource].reached(namespace) < version:
-                return False
-        self.deleted = [item for item in self.deleted if _still_there(caches[item[0]], *item[1:])]
-        return not self.deleted
-
-
-def _still_there(store: Store, key: Key, uid: str) -> bool:
-    obj = store.get(key)
-    return obj is not None and metadata(obj).get("uid") == uid and not metadata(obj).get("deletionTimestamp")
-
-
 class Driver:
     """Runs one controller. `run` ends when it is cancelled."""
 
@@ -93,14 +73,15 @@ class Driver:
     ) -> None:
         self.controller = controller
         self._kube, self._clock, self._caches, self._recorder = kube, clock, caches, recorder
-        self._written: dict[Key, Written] = {}
+        self._fresh = Fresh(caches.values(), clock=clock)
+        self._failures: dict[Key, str] = {}
         self._runner: Runner[Key] = Runner(
             controller.name,
             self._reconcile,
             clock=clock,
             workers=workers,
             keys=caches[controller.resource].keys,
-            ready=self._shown,
+            ready=self._fresh.ready,
         )
 
     def subscribe(self, informers: Mapping[Resource, Informer]) -> None:
@@ -129,68 +110,53 @@ class Driver:
 
         return changed
 
-    def _shown(self, key: Key) -> bool:
-        """The read-your-writes barrier."""
-        written = self._written.get(key)
-        return written is None or written.shown(self._caches)
-
     async def _reconcile(self, key: Key) -> After | None:
         obj = self._caches[self.controller.resource].get(key)
         if obj is None:
-            self._written.pop(key, None)
+            self._fresh.forget(key)
+            self._failures.pop(key, None)
             return None
-        decision = self.controller.decide(obj, self._pass(key))
-        written = self._written[key] = Written({}, [])
+        now, failure = self._clock.now(), self._failures.get(key, "")
+        decision = self.controller.decide(obj, Pass(self._caches, now, self._suffix, failure))
+        kube = self._fresh.kube(key, self._kube)
         try:
             for action in decision.actions:
-                await self._carry_out(obj, action, written)
+                await self._carry_out(kube, obj, action)
         except (Conflict, NotFound, AlreadyExists):
             raise  # the cache was behind: nothing that anybody has to be told of
         except ApiError as error:
-            written.failure = str(error)
+            self._failures[key] = str(error)
             raise
+        self._failures.pop(key, None)
         return None if decision.requeue is None else After(decision.requeue)
-
-    def _pass(self, key: Key) -> Pass:
-        before = self._written.get(key)
-        return Pass(self._caches, self._clock.now(), self._suffix, before.failure if before else "")
 
     def _suffix(self) -> str:
         return "".join(self._clock.random.choices(SAFE_ALPHABET, k=5))
 
-    async def _carry_out(self, about: Object, action: Action, written: Written) -> None:
+    async def _carry_out(self, kube: Kube, about: Object, action: Action) -> None:
         match action:
             case Note():
                 self._recorder.emit(about, action)
             case Create():
-                await self._create(about, action, written)
-            case Patch():
-                obj = await self._kube.patch(
-                    action.resource,
-                    action.namespace,
-                    action.name,
-                    action.patch,
-                    subresource=action.subresource,
-                )
-                self._saw(action.resource, obj, written)
-                self._say(about, action.note)
+                await self._create(kube, about, action)
+            case Patch(resource, namespace, name, patch, subresource, note):
+                await kube.patch(resource, namespace, name, patch, subresource=subresource)
+                self._say(about, note)
             case Delete():
-                await self._delete(about, action, written)
+                await self._delete(kube, about, action)
 
-    async def _create(self, about: Object, action: Create, written: Written) -> None:
-        namespace = metadata(action.obj)["namespace"]
+    async def _create(self, kube: Kube, about: Object, action: Create) -> None:
         try:
-            obj = await self._kube.create(action.resource, namespace, dict(action.obj))
+            await kube.create(action.resource, metadata(action.obj)["namespace"], dict(action.obj))
         except ApiError as error:
             if not isinstance(error, (Conflict, AlreadyExists)):
                 self._recorder.emit(about, Note(action.failure, f"Error creating: {error}", "Warning"))
             raise
-        self._saw(action.resource, obj, written)
         self._say(about, action.note)
 
-    async def _delete(self, about: Object, action: Delete, written: Written) -> None:
+    async def _delete(self, kube: Kube, about: Object, action: Delete) -> None:
         try:
-            await self._kube.delete(
+            await kube.delete(
                 action.resource,
                 action.namespace,
                 action.name,
@@ -202,17 +168,11 @@ class Driver:
         except ApiError as error:
             self._recorder.emit(about, Note(action.failure, f"Error deleting: {error}", "Warning"))
             raise
-        written.deleted.append((action.resource, Key(action.namespace, action.name), action.uid))
         self._say(about, action.note)
 
     def _say(self, about: Object, note: Note | None) -> None:
         if note is not None:
             self._recorder.emit(about, note)
-
-    @staticmethod
-    def _saw(resource: Resource, obj: Object, written: Written) -> None:
-        place = resource, metadata(obj).get("namespace", "")
-        written.versions[place] = max(written.versions.get(place, -1), version_of(dict(obj)))
 
 
 def by_label(obj: Object) -> Iterable[str]:
