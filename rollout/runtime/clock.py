@@ -6,12 +6,14 @@ Everything else takes a `Clock` (or a `now`). Stories run the same code on a vir
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:  # keeps asyncio out of the command line's start-up
+    import asyncio
 
 
 class Clock(Protocol):
@@ -47,6 +49,8 @@ class SystemClock:
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
+        import asyncio
+
         await asyncio.sleep(seconds)
 
     def uid(self) -> str:
@@ -69,6 +73,8 @@ class LoopClock:
         return self._loop.time()
 
     async def sleep(self, seconds: float) -> None:
+        import asyncio
+
         await asyncio.sleep(seconds)
 
     def uid(self) -> str:

@@ -1,0 +1,1 @@
+"""The commands of `rollout`, one file each. They parse, call and print; decisions are elsewhere."""

@@ -1,0 +1,74 @@
+"""The command `rollout` (and `kubectl surefoot`)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import typer
+
+from rollout.cli import exits
+from rollout.cli.commands import completion, get, status, version
+from rollout.cli.commands import list as list_command
+from rollout.cli.fast import FastCommand, FastGroup
+from rollout.errors import SurefootError
+
+app = typer.Typer(
+    cls=FastGroup,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Progressive delivery with safe rollouts: look at releases, and decide about them.",
+    epilog=exits.HELP,
+)
+
+
+def _add(name: str, command: Any, epilog: str = "") -> None:
+    app.command(name, cls=FastCommand, epilog=epilog or None)(command)
+
+
+_add("get", get.get, get.EXAMPLES)
+_add("list", list_command.list_rollouts, list_command.EXAMPLES)
+_add("status", status.status, status.EXAMPLES)
+_add("completion", completion.completion, completion.EXAMPLES)
+_add("version", version.version)
+
+
+def main() -> None:
+    """Run the command line and end the process with its exit code."""
+    sys.exit(run())
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command line; errors become one or two lines on stderr and an exit code."""
+    if any(name.endswith("_COMPLETE") and name.startswith("_") for name in os.environ):
+        from typer.completion import completion_init  # type: ignore[attr-defined]
+
+        completion_init()
+    try:
+        result = app(arguments, standalone_mode=False)
+    except SurefootError as error:
+        return _failed(exits.text_of(error), exits.code_of(error))
+    except (KeyboardInterrupt, typer.Abort):
+        return exits.INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away (`rollout list | head`): nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.OK
+    except typer.TyperException as error:
+        usage: Any = error  # typer's type stubs do not show that it can print itself
+        usage.show()
+        return exits.USAGE
+    return result if isinstance(result, int) else exits.OK
+
+
+def _failed(text: str, code: int) -> int:
+    sys.stderr.write(f"error: {text}\n")
+    return code
+
+
+if __name__ == "__main__":
+    main()

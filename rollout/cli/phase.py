@@ -1,0 +1,89 @@
+"""What state a Rollout is in, as every client computes it, and what that means for a waiting command. Pure.
+
+Contract: study/argo-rollouts.md 2.1. A status that was computed before the latest request is never taken for an
+answer to it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from rollout.api.rollout import Rollout
+from rollout.cli import exits
+
+Outcome = Literal["healthy", "failed", "paused", "progressing"]
+
+
+class Phase(msgspec.Struct, frozen=True):
+    """Healthy, Progressing, Paused or Degraded, and the reason."""
+
+    name: str
+    message: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} - {self.message}" if self.message else self.name
+
+
+def phase_of(rollout: Rollout) -> Phase:
+    """The state to show: the controller's word, unless it has not seen the latest request yet."""
+    status = rollout.status
+    if not status.phase and not status.conditions:
+        return Phase("Progressing", "no controller has looked at this Rollout yet")
+    if not observed(rollout):
+        return Phase("Progressing", "waiting for rollout spec update to be observed")
+    if status.controller_pause and not status.pause_conditions:
+        return Phase("Progressing", "waiting for rollout to unpause")
+    if status.abort and status.phase != "Degraded":
+        return Phase("Progressing", "waiting for the abort to be observed")
+    if not status.abort and status.phase == "Degraded" and status.message.startswith("RolloutAborted"):
+        return Phase("Progressing", "waiting for the retry to be observed")
+    if status.promote_full and status.phase == "Paused":
+        return Phase("Progressing", "waiting for the full promotion to be observed")
+    if rollout.spec.paused and status.phase not in {"Paused", "Degraded"}:
+        return Phase(status.phase or "Progressing", status.message or "waiting for the pause to be observed")
+    return Phase(status.phase or "Unknown", status.message)
+
+
+def observed(rollout: Rollout) -> bool:
+    """Whether the controller has seen the latest spec."""
+    text = rollout.status.observed_generation
+    return not text.isdecimal() or len(text) > 18 or int(text) >= rollout.metadata.generation
+
+
+def outcome(rollout: Rollout) -> Outcome:
+    """What a command that waits makes of the present state."""
+    match phase_of(rollout).name:
+        case "Healthy":
+            return "healthy"
+        case "Degraded":
+            return "failed"
+        case "Paused" if needs_person(rollout):
+            return "paused"
+        case _:
+            return "progressing"
+
+
+def needs_person(rollout: Rollout) -> bool:
+    """Whether a paused Rollout goes on only when somebody promotes it (a timed pause ends by itself)."""
+    if rollout.spec.paused or not rollout.status.pause_conditions:
+        return True
+    canary, blue_green = rollout.spec.strategy.canary, rollout.spec.strategy.blue_green
+    match rollout.status.pause_conditions[0].reason:
+        case "CanaryPauseStep" if canary is not None:
+            index = rollout.status.current_step_index or 0
+            pause = canary.steps[index].pause if index < len(canary.steps) else None
+            return pause is None or pause.duration is None
+        case "BlueGreenPause" if blue_green is not None:
+            timed = bool(blue_green.auto_promotion_seconds) and blue_green.auto_promotion_enabled is not False
+            return not timed
+        case _:
+            return True
+
+
+def exit_code(result: Outcome, *, success_on_pause: bool = False) -> int:
+    """The exit code of `status`, and of an acting command after --wait."""
+    if result == "paused":
+        return exits.OK if success_on_pause else exits.PAUSED
+    return {"healthy": exits.OK, "failed": exits.FAILED, "progressing": exits.TIMEOUT}[result]
