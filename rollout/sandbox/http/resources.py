@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, cast
 
 import msgspec
 from starlette.requests import Request
@@ -15,7 +15,7 @@ from rollout.api.resources import PODS, Resource
 from rollout.errors import BadRequest, MethodNotAllowed, Unavailable
 from rollout.runtime.clock import Clock
 from rollout.runtime.kube import PATCH_MEDIA_TYPES, PatchType
-from rollout.sandbox.http import body, reviews, tables
+from rollout.sandbox.http import body, reviews
 from rollout.sandbox.http.logs import LogSource, container_of, log_query
 from rollout.sandbox.http.negotiation import YAML, Accepted, Form, accepted, media_type_of
 from rollout.sandbox.http.options import (
@@ -28,6 +28,8 @@ from rollout.sandbox.http.paths import Target
 from rollout.sandbox.http.rendering import Encoder, in_media_type, metadata_only
 from rollout.sandbox.http.responses import NO_CACHE, json_response, success
 from rollout.sandbox.http.streams import EncodeEvent, LogResponse, Streams, WatchResponse
+from rollout.sandbox.http.tables import Include, Tables
+from rollout.sandbox.storage import Options
 from rollout.sandbox.storage.refusals import not_served
 from rollout.sandbox.storage.registry import Served
 from rollout.sandbox.storage.storage import Storage
@@ -176,15 +178,15 @@ class ResourceApi:
     # Writing
 
     async def _create(self, call: Call) -> Response:
-        obj = await self._body(call)
         options = write_options(call.request, call.warnings.append)
+        obj = await self._object_body(call, options)
         created = self._storage.create(call.served.resource, call.namespace, obj, options=options)
         return self._object(call, created, status=201)
 
     async def _replace(self, call: Call) -> Response:
         target = call.target
-        obj = await self._body(call)
         options = write_options(call.request, call.warnings.append)
+        obj = await self._object_body(call, options)
         stored = self._storage.replace(
             call.served.resource,
             target.namespace,
@@ -254,10 +256,18 @@ class ResourceApi:
         self._storage.evict(call.namespace, call.target.name, options=options)
         return json_response(codec.encode(success({})), status=201)
 
-    async def _body(self, call: Call, kind: str = "") -> Object:
-        request = call.request
-        content_type = request.headers.get("content-type", "")
-        return body.decode_object(await body.read(request), content_type, kind or call.served.resource.kind)
+    async def _object_body(self, call: Call, options: Options) -> Object:
+        """The object of a create or update, its doubled fields refused or warned about."""
+        data = await body.read(call.request)
+        content_type = call.request.headers.get("content-type", "")
+        obj = body.decode_object(data, content_type, call.served.resource.kind)
+        if "fieldValidation" in call.request.query_params and media_type_of(content_type) != YAML:
+            _check_doubles(call, data, options)
+        return obj
+
+    async def _body(self, call: Call, kind: str) -> Object:
+        content_type = call.request.headers.get("content-type", "")
+        return body.decode_object(await body.read(call.request), content_type, kind)
 
     async def _optional_body(self, call: Call, kind: str) -> Object:
         data = await body.read(call.request)
@@ -269,18 +279,18 @@ class ResourceApi:
     def _object(self, call: Call, obj: Object, *, status: int = 200) -> Response:
         match call.form.form:
             case Form.TABLE:
-                data = codec.encode(tables.table(call.served, [obj], call.form.version, _include(call), {}))
+                data = codec.encode(self._tables(call).of([obj], {}))
             case Form.METADATA:
                 data = codec.encode(metadata_only(obj))
             case _:
                 data = self._encoder.shared(obj)
         return _finish(call, data, status=status)
 
-    def _collection(self, call: Call, meta: Object, items: Any) -> Response:
+    def _collection(self, call: Call, meta: Object, items: Sequence[Object]) -> Response:
         served = call.served
         match call.form.form:
             case Form.TABLE:
-                data = codec.encode(tables.table(served, items, call.form.version, _include(call), meta))
+                data = codec.encode(self._tables(call).of(items, meta))
             case Form.METADATA_LIST | Form.METADATA:
                 head = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": meta}
                 data = codec.encode(head | {"items": [metadata_only(item) for item in items]})
@@ -289,12 +299,15 @@ class ResourceApi:
                 data = self._encoder.list_of(head, items)
         return _finish(call, data)
 
+    def _tables(self, call: Call) -> Tables:
+        return Tables(call.served, call.form.version, _include(call), self._clock.now)
+
     def _event_encoder(self, call: Call) -> EncodeEvent:
         """How this watch's lines are written."""
         match call.form.form:
             case Form.TABLE:
-                rows = tables.EventTables(call.served, call.form.version, _include(call))
-                return lambda kind, obj: _line(kind, codec.encode(rows.of(kind, obj)))
+                tables = self._tables(call)
+                return lambda kind, obj: _line(kind, codec.encode(tables.of_event(kind, obj)))
             case Form.METADATA | Form.METADATA_LIST:
                 return lambda kind, obj: _line(kind, codec.encode(_metadata_event(kind, obj)))
             case _:
@@ -309,13 +322,29 @@ def _metadata_event(kind: str, obj: Object) -> Object:
     return obj if kind == "ERROR" else metadata_only(obj)
 
 
-def _include(call: Call) -> str:
+def _check_doubles(call: Call, data: bytes, options: Options) -> None:
+    """Fields named twice: a JSON parser keeps the last, so only a second look at the text finds them.
+
+    Only for clients that ask for field validation by name, as kubectl does: it costs as much as the parsing.
+    """
+    if options.field_validation == "Ignore":
+        return
+    found = [f'duplicate field "{path}"' for path in body.duplicate_fields(data)]
+    if found and options.field_validation == "Strict":
+        kind, version = call.served.resource.kind, call.served.resource.version
+        raise BadRequest(
+            f'{kind} in version "{version}" cannot be handled as a {kind}: strict decoding error: {", ".join(found)}'
+        )
+    call.warnings.extend(found)
+
+
+def _include(call: Call) -> Include:
     include = call.request.query_params.get("includeObject") or "Metadata"
     if include not in {"None", "Metadata", "Object"}:
         raise BadRequest(
             f'includeObject: unsupported value "{include}": supported values: None, Metadata, Object'
         )
-    return include
+    return cast("Include", include)
 
 
 def _finish(call: Call, data: bytes, *, status: int = 200) -> Response:
