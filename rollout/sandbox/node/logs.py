@@ -11,13 +11,14 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO
-
-import msgspec
+from typing import TYPE_CHECKING, BinaryIO
 
 from rollout.api.meta import time_of
 from rollout.errors import BadRequest, NotFound
 from rollout.runtime.clock import Clock
+
+if TYPE_CHECKING:  # the agent does not load a web framework for two names
+    from rollout.sandbox.http.logs import LogQuery, LogSource
 
 MAX_BYTES = 10 * 1024 * 1024
 """A file that reaches this size is moved to `.1` (the one there is lost), as the kubelet rotates."""
@@ -64,22 +65,16 @@ class LogFile:
         self._size = 0
 
 
-class LogRequest(msgspec.Struct, frozen=True):
-    """What of a log is wanted (PodLogOptions). `container` "" means the pod's only one."""
+def log_source(state: Path, clock: Clock) -> LogSource:
+    """What the API server asks for pods/log: the files below `state`."""
 
-    namespace: str
-    name: str
-    container: str = ""
-    follow: bool = False
-    previous: bool = False
-    timestamps: bool = False
-    tail_lines: int | None = None
-    since_seconds: int | None = None
-    since_time: datetime | None = None
-    limit_bytes: int | None = None
+    async def source(query: LogQuery) -> AsyncIterator[bytes]:
+        return read_log(state, query, clock)
+
+    return source
 
 
-def read_log(state: Path, request: LogRequest, clock: Clock) -> AsyncIterator[bytes]:
+def read_log(state: Path, request: LogQuery, clock: Clock) -> AsyncIterator[bytes]:
     """The log's bytes; with `follow` they go on until the container ends.
 
     Raises NotFound for a pod this node never ran, BadRequest for a container without such a log. Closing
@@ -94,7 +89,7 @@ def read_log(state: Path, request: LogRequest, clock: Clock) -> AsyncIterator[by
 
 
 async def _stream(
-    path: Path, lines: list[tuple[datetime, bytes, bytes]], request: LogRequest, clock: Clock
+    path: Path, lines: list[tuple[datetime, bytes, bytes]], request: LogQuery, clock: Clock
 ) -> AsyncIterator[bytes]:
     if request.tail_lines is not None:
         lines = lines[len(lines) - request.tail_lines :] if request.tail_lines < len(lines) else lines
@@ -166,7 +161,7 @@ def _parse(line: bytes) -> tuple[datetime, bytes, bytes]:
     return moment, stamp, text if tag == b"P" else text + b"\n"
 
 
-def _find(state: Path, request: LogRequest) -> Path:
+def _find(state: Path, request: LogQuery) -> Path:
     pods = sorted(
         (state / "pods").glob(f"{request.namespace}_{request.name}_*"), key=lambda path: path.stat().st_mtime
     )
@@ -185,5 +180,5 @@ def _find(state: Path, request: LogRequest) -> Path:
         if not runs:
             raise BadRequest(f'previous terminated container "{name}" in pod "{request.name}" not found')
     if not runs:
-        raise BadRequest(f'container "{name}" in pod "{request.name}" is waiting to start')
+        raise BadRequest(f'container "{name}" in pod "{request.name}" is waiting to start: ContainerCreating')
     return runs[-1]
