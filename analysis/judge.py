@@ -1,13 +1,14 @@
 """One measured value against the conditions of its metric: the phase of the measurement, and the rule that decided.
 
 Semantics: study/argo-rollouts.md 1.7. Unknown is never a pass: NaN and nothing reach the conditions only when every
-condition asks for them (isNaN; len, default, isNil, ??), and infinity satisfies none that does not ask isInf.
+condition asks for them (isNaN; len, default, isNil, ??), an incomplete answer only when it asks for `warnings`, and
+infinity satisfies none that does not ask isInf.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,21 +20,30 @@ _ASKS_FOR_NOTHING = frozenset({"len", "default", "isNil"})
 _MAX_VALUE_TEXT = 1_000
 
 
-def judge(metric: Metric, result: Any, now: datetime) -> tuple[Phase, str]:
-    """The phase of a measurement whose value is `result`, and one sentence that says why."""
+def judge(metric: Metric, result: Any, now: datetime, warnings: Sequence[str] = ()) -> tuple[Phase, str]:
+    """The phase of a measurement whose value is `result`, and one sentence that says why.
+
+    `warnings` are the source's doubts about the value (part of the data is missing).
+    """
     try:
-        return _judged(metric, result, now)
+        return _judged(metric, result, now, list(warnings))
     except expr.ExprError as error:
         return "Error", error.sentence
 
 
-def _judged(metric: Metric, result: Any, now: datetime) -> tuple[Phase, str]:
+def _judged(metric: Metric, result: Any, now: datetime, warnings: list[str]) -> tuple[Phase, str]:
     success, failure = _program(metric.success_condition), _program(metric.failure_condition)
     programs = [program for program in (success, failure) if program is not None]
+    if warnings and not (programs and all("warnings" in program.names for program in programs)):
+        return (
+            "Error",
+            f"the answer may be incomplete: {'; '.join(warnings)} (conditions may ask for `warnings`)",
+        )
     if unknown := _unasked(result, programs):
         return "Error", unknown
-    failed = failure is not None and failure.evaluate_bool({"result": result}, now)
-    succeeded = success is not None and success.evaluate_bool({"result": result}, now)
+    variables = {"result": result, "warnings": warnings}
+    failed = failure is not None and failure.evaluate_bool(variables, now)
+    succeeded = success is not None and success.evaluate_bool(variables, now)
     if failed:
         return "Failed", _decided("failureCondition", metric.failure_condition, "holds", result)
     if success is None and failure is None:

@@ -16,6 +16,8 @@ from rollout.core import arguments, expr
 from rollout.core.problem import Problem, invalid, raise_if_any, required, unsupported
 from rollout.errors import InvalidSpec
 
+CONDITION_NAMES = ("result", "warnings")
+"""The variables of a condition: the value, and the source's own doubts about it (a list of strings)."""
 MAX_METRICS = 64
 MAX_QUERY = 16_384
 _TEMPLATE_FIELDS = frozenset({"metrics", "args", "dryRun", "measurementRetention", "templates"})
@@ -56,7 +58,7 @@ _OTHER_PROVIDERS = frozenset(
     }
 )
 _PROMETHEUS_FIELDS = frozenset(
-    {"address", "query", "timeout", "insecure", "headers", "authentication", "rangeQuery"}
+    {"address", "query", "timeout", "insecure", "headers", "authentication", "rangeQuery", "caCert"}
 )
 _RANGE_FIELDS = frozenset({"start", "end", "step"})
 
@@ -192,7 +194,7 @@ def _metric(
         yield from _duration(metric.get(field), f"{path}.{field}", positive=field == "interval")
     yield from _counts(metric, path)
     for field in ("successCondition", "failureCondition"):
-        yield from _condition(metric.get(field) or "", f"{path}.{field}", ("result",))
+        yield from _condition(metric.get(field) or "", f"{path}.{field}", CONDITION_NAMES)
     yield from _provider(metric.get("provider") or {}, f"{path}.provider")
 
 
@@ -296,13 +298,28 @@ def _prometheus(body: Mapping[str, Any], path: str) -> Iterator[Problem]:
         yield invalid(f"{path}.insecure", body["insecure"], "must be true or false")
     if not isinstance(headers, list) or not all(map(_is_header, headers)):
         yield invalid(f"{path}.headers", headers, "must be a list of {key, value} without line breaks")
-    if authentication := body.get("authentication"):
-        kinds = (
-            ", ".join(sorted(authentication)) if isinstance(authentication, Mapping) else str(authentication)
-        )
-        fix = "use headers with key Authorization and a secret argument"
-        yield unsupported(f"{path}.authentication", kinds, fix)
+    yield from _authentication(body.get("authentication") or {}, f"{path}.authentication")
+    if body.get("caCert"):
+        fix = "mount the CA into the controller's trust store"
+        yield unsupported(f"{path}.caCert", "a CA of one metric's own", fix)
     yield from _range(body.get("rangeQuery"), f"{path}.rangeQuery")
+
+
+def _authentication(value: Any, path: str) -> Iterator[Problem]:
+    if not isinstance(value, Mapping):
+        yield invalid(path, value, "must be an object, for example basicAuth: {username: ..., password: ...}")
+        return
+    for name in sorted(set(value) - {"basicAuth"}):
+        if value[name]:
+            fix = "use basicAuth, or headers with the key Authorization and a secret argument"
+            yield unsupported(f"{path}.{name}", f"authentication by {name}", fix)
+    basic = value.get("basicAuth")
+    if basic and (
+        not isinstance(basic, Mapping)
+        or set(basic) != {"username", "password"}
+        or not all(isinstance(text, str) for text in basic.values())
+    ):
+        yield invalid(f"{path}.basicAuth", sorted(basic), "must have username and password, both texts")
 
 
 def _range(value: Any, path: str) -> Iterator[Problem]:

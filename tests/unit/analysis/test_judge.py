@@ -96,3 +96,14 @@ def test_values_are_shown_as_users_know_them(result, shown):
 
 def test_a_value_of_many_series_is_cut():
     assert len(text([0.123456] * 10_000)) == 1000
+
+
+def test_an_incomplete_answer_is_an_error_unless_the_condition_asks_for_warnings():
+    assert judge(Metric(name="m", success_condition="result[0] > 0"), [1.0], NOW, ["shard 2 is away"]) == (
+        "Error",
+        "the answer may be incomplete: shard 2 is away (conditions may ask for `warnings`)",
+    )
+    assert judge(Metric(name="m"), [1.0], NOW, ["w"])[0] == "Error"
+    lenient = Metric(name="m", success_condition="len(warnings) <= 1 && result[0] > 0")
+    assert judge(lenient, [1.0], NOW, ["w"])[0] == "Successful"
+    assert judge(lenient, [1.0], NOW, ["w", "v"])[0] == "Failed"

@@ -70,12 +70,17 @@ def test_the_templates_of_users_are_right():
         ({"provider": {"prometheus": PROMETHEUS | {"retries": 1}}}, "there is no such field; known: address"),
         (
             {"provider": {"prometheus": PROMETHEUS | {"authentication": {"sigv4": {"region": "x"}}}}},
-            "prometheus.authentication: not supported yet: sigv4; use headers",
+            "authentication.sigv4: not supported yet: authentication by sigv4; use basicAuth, or headers",
         ),
         (
             {"provider": {"prometheus": PROMETHEUS | {"rangeQuery": {"start": "now() - x", "end": "now()"}}}},
             'rangeQuery.start: Invalid value: "now() - x": there is no variable `x`; here are only functions',
         ),
+        (
+            {"provider": {"prometheus": PROMETHEUS | {"authentication": {"basicAuth": {"username": "u"}}}}},
+            'authentication.basicAuth: Invalid value: ["username"]: must have username and password',
+        ),
+        ({"provider": {"prometheus": PROMETHEUS | {"caCert": "x"}}}, "prometheus.caCert: not supported yet"),
         ({"name": ""}, "spec.metrics[0].name: Required value: every metric needs a name"),
         ({"successCondition": "result[0] > {{args.none}}"}, 'there is no argument "none"; declare it'),
         ({"count": []}, "spec.metrics[0].count: expected"),
