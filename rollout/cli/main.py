@@ -9,7 +9,19 @@ from typing import Any
 import typer
 
 from rollout.cli import exits
-from rollout.cli.commands import completion, get, status, version
+from rollout.cli.commands import (
+    abort,
+    completion,
+    get,
+    pause,
+    promote,
+    restart,
+    retry,
+    set_image,
+    status,
+    undo,
+    version,
+)
 from rollout.cli.commands import list as list_command
 from rollout.cli.fast import FastCommand, FastGroup
 from rollout.errors import SurefootError
@@ -26,13 +38,27 @@ app = typer.Typer(
 )
 
 
-def _add(name: str, command: Any, epilog: str = "") -> None:
-    app.command(name, cls=FastCommand, epilog=epilog or None)(command)
+def _add(name: str, command: Any, epilog: str = "", group: typer.Typer = app) -> None:
+    group.command(name, cls=FastCommand, epilog=epilog or None)(command)
+
+
+def _group(name: str, about: str) -> typer.Typer:
+    group = typer.Typer(cls=FastGroup, rich_markup_mode=None, no_args_is_help=True, help=about)
+    app.add_typer(group, name=name)
+    return group
 
 
 _add("get", get.get, get.EXAMPLES)
 _add("list", list_command.list_rollouts, list_command.EXAMPLES)
 _add("status", status.status, status.EXAMPLES)
+_add("promote", promote.promote, promote.EXAMPLES)
+_add("abort", abort.abort, abort.EXAMPLES)
+_add("retry", retry.retry, retry.EXAMPLES)
+_add("undo", undo.undo, undo.EXAMPLES)
+_add("pause", pause.pause, pause.EXAMPLES)
+_add("restart", restart.restart, restart.EXAMPLES)
+_set = _group("set", "Change what a Rollout runs.")
+_add("image", set_image.set_image, set_image.EXAMPLES, _set)
 _add("completion", completion.completion, completion.EXAMPLES)
 _add("version", version.version)
 

@@ -59,6 +59,7 @@ Timeout = Annotated[
 SuccessOnPause = Annotated[
     bool, typer.Option("--success-on-pause", help="A pause that waits for a person counts as success.")
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Let the server check it, and change nothing.")]
 
 _COMMON: dict[str, tuple[Any, Any]] = {
     "namespace": (
@@ -91,21 +92,58 @@ _COMMON: dict[str, tuple[Any, Any]] = {
 }  # fmt: skip
 
 
+class How(NamedTuple):
+    """The options that all acting verbs have."""
+
+    output: Output | None
+    wait: bool
+    timeout: str
+    success_on_pause: bool
+    dry_run: bool
+
+
+_ACTING: dict[str, tuple[Any, Any]] = {
+    "output": (OutputOption, None),
+    "wait": (Wait, False),
+    "timeout": (Timeout, "10m"),
+    "success_on_pause": (SuccessOnPause, False),
+    "dry_run": (DryRun, False),
+}
+
+
 def connected(function: Callable[..., None]) -> Callable[..., None]:
     """A command that speaks to a cluster: its `target` parameter becomes kubectl's connection options."""
-    own = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.name != "target"]
-    common = [
+    return _gathered(function, "target", _COMMON, _target)
+
+
+def acting(function: Callable[..., None]) -> Callable[..., None]:
+    """A command that changes a Rollout: its `how` parameter becomes the options of acting verbs, too."""
+    return connected(_gathered(function, "how", _ACTING, lambda said: How(**said)))
+
+
+def _target(said: dict[str, Any]) -> Target:
+    return Target(**(said | {"as_groups": tuple(said["as_groups"] or ())}))
+
+
+def _gathered(
+    function: Callable[..., None],
+    into: str,
+    options: dict[str, tuple[Any, Any]],
+    gather: Callable[[dict[str, Any]], Any],
+) -> Callable[..., None]:
+    """`function` with its parameter `into` replaced by `options`, whose values `gather` puts together."""
+    own = [p for p in inspect.signature(function, eval_str=True).parameters.values() if p.name != into]
+    added = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=default)
-        for name, (kind, default) in _COMMON.items()
+        for name, (kind, default) in options.items()
     ]
 
     @functools.wraps(function)
     def command(**given: Any) -> None:
-        said = {name: given.pop(name) for name in _COMMON}
-        said["as_groups"] = tuple(said["as_groups"] or ())
-        function(target=Target(**said), **given)
+        said = {name: given.pop(name) for name in options}
+        function(**given, **{into: gather(said)})
 
-    parameters = [*(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own), *common]
+    parameters = [*(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own), *added]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     del command.__wrapped__

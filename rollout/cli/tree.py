@@ -44,8 +44,8 @@ def tree(
     now: datetime,
 ) -> Tree:
     """The tree of a Rollout. The lists may hold more than what belongs to it: owners decide."""
-    sets = _owned(replica_sets, rollout.metadata.uid)
-    ours = _owned(runs, rollout.metadata.uid)
+    sets = owned(replica_sets, rollout.metadata.uid)
+    ours = owned(runs, rollout.metadata.uid)
     by_revision: dict[int, tuple[list[Object], list[Object]]] = {}
     for one in sets:
         by_revision.setdefault(_revision(one), ([], []))[0].append(one)
@@ -83,7 +83,7 @@ def _set_node(rollout: Rollout, one: Object, pods: Sequence[Object], now: dateti
         created=_creation(one),
         info=tuple(info),
         images=images_of(spec.get("template")),
-        children=tuple(_pod_node(pod) for pod in sorted(_owned(pods, meta.get("uid", "")), key=_creation)),
+        children=tuple(_pod_node(pod) for pod in sorted(owned(pods, meta.get("uid", "")), key=_creation)),
     )
 
 
@@ -161,7 +161,8 @@ def _run_node(run: Object) -> Node:
     )
 
 
-def _owned(objects: Iterable[Object], uid: str) -> list[Object]:
+def owned(objects: Iterable[Object], uid: str) -> list[Object]:
+    """The objects whose controller is the one with this uid."""
     return [
         one
         for one in objects
