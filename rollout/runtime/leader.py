@@ -126,6 +126,11 @@ class Elector:
             if ended:
                 await self._release()
 
+    def give_up(self, reason: str) -> None:
+        """Lead no longer, at once (a blocked event loop, a broken cache): work is cancelled, `run` raises."""
+        self._complaint = reason
+        self._expire()
+
     # --- becoming leader --------------------------------------------------------------------------
 
     async def _acquire(self) -> None:

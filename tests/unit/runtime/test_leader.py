@@ -451,6 +451,20 @@ def test_take_over_does_not_wait() -> None:
     virtual.run(main)
 
 
+def test_giving_up_ends_the_work_at_once() -> None:
+    async def main(clock: LoopClock) -> None:
+        server = Leases()
+        async with candidate(Link(server), "a", clock) as (a, work, task):
+            await clock.sleep(5)
+            a.give_up("the event loop was blocked for 8 s")
+            assert not a.leading
+            with pytest.raises(LeadershipLost, match="blocked for 8 s"):
+                await task
+            assert work.ended == "cancelled"
+
+    virtual.run(main)
+
+
 def test_fenced_deletions_are_refused_without_a_lease() -> None:
     async def main(clock: LoopClock) -> None:
         link = Link(Leases())
