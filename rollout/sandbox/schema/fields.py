@@ -79,7 +79,8 @@ def too_many(field: str, actual: int, limit: int) -> FieldError:
 
 def invalid_object(kind: str, group: str, name: str, errors: Sequence[FieldError]) -> Invalid:
     """The 422 answer for an object with these errors: kube's sentence and one cause per error."""
-    lines = list(dict.fromkeys(str(error) for error in errors))
+    errors = list(dict.fromkeys(errors))
+    lines = [str(error) for error in errors]
     what = lines[0] if len(lines) == 1 else "[" + ", ".join(lines) + "]"
     details = {
         "name": name,

@@ -12,9 +12,10 @@ from typing import Any
 
 from rollout.api.codec import decode
 from rollout.sandbox.schema.defaulting import defaults
+from rollout.sandbox.schema.semantics import validate
 from rollout.sandbox.schema.structural import Schema
 
-__all__ = ["STRUCT", "closure", "defaults", "definitions", "release", "schema_of"]
+__all__ = ["STRUCT", "closure", "defaults", "definitions", "release", "schema_of", "validate"]
 
 _PREFIX = "#/components/schemas/"
 _PRESERVE = "x-kubernetes-preserve-unknown-fields"

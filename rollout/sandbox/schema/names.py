@@ -23,8 +23,8 @@ Problems = list[str]
 
 
 def _sentence(text: str, pattern: str, *examples: str) -> str:
-    shown = " or ".join(f"'{example}'," for example in examples)
-    return f"{text} (e.g. {shown} regex used for validation is '{pattern}')"
+    shown = " or ".join(f"'{example}', " for example in examples)
+    return f"{text} (e.g. {shown}regex used for validation is '{pattern}')"
 
 
 def _checked(value: str, limit: int, pattern: str, sentence: str) -> Problems:
