@@ -50,7 +50,10 @@ def server() -> Iterator[Server]:
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
             assert process.stdout is not None
-            yield Server(json.loads(process.stdout.readline()), process)
+            ready = process.stdout.readline()
+            if not ready:
+                raise SystemExit("the server did not start; its own message is above")
+            yield Server(json.loads(ready), process)
         finally:
             process.communicate()
 
@@ -139,13 +142,15 @@ async def fan_out(to: Server, watchers: int, events: int) -> None:
     """Every watcher gets every event: from the first write to the last line read."""
     version = json.loads(Client(to).request("GET", CONFIG_MAPS + "?limit=1"))["metadata"]["resourceVersion"]
     path = f"{CONFIG_MAPS}?watch=true&resourceVersion={version}"
-    readers = [await open_watch(to, path) for _ in range(watchers)]
-    counting = asyncio.gather(*(count_lines(reader, events) for reader in readers))
+    connections = [await open_watch(to, path) for _ in range(watchers)]
+    counting = asyncio.gather(*(count_lines(reader, events) for reader, _ in connections))
     cpu, started = to.cpu_seconds(), time.perf_counter()
     await asyncio.to_thread(write_events, to, events)
     written = time.perf_counter() - started
     await counting
     seconds = time.perf_counter() - started
+    for _, writer in connections:
+        writer.close()
     total = watchers * events
     used = (to.cpu_seconds() - cpu) / total * 1e6
     print(f"watch: {events} writes to {watchers} watchers {total / seconds:>21.0f} events/s", end="")
@@ -158,7 +163,7 @@ def write_events(to: Server, events: int) -> None:
         client.request("POST", CONFIG_MAPS, config_map(f"event-{number}"))
 
 
-async def open_watch(to: Server, path: str) -> asyncio.StreamReader:
+async def open_watch(to: Server, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     reader, writer = await asyncio.open_connection("127.0.0.1", to.port, ssl=to.tls, limit=1 << 20)
     writer.write(
         f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {to.token}\r\n\r\n".encode()
@@ -166,7 +171,7 @@ async def open_watch(to: Server, path: str) -> asyncio.StreamReader:
     head = await reader.readuntil(b"\r\n\r\n")
     if b" 200 " not in head.partition(b"\r\n")[0]:
         raise RuntimeError(head.decode())
-    return reader
+    return reader, writer
 
 
 async def count_lines(reader: asyncio.StreamReader, events: int) -> None:
@@ -174,9 +179,12 @@ async def count_lines(reader: asyncio.StreamReader, events: int) -> None:
     seen = 0
     rest = b""
     while seen < events:
-        data = rest + await reader.read(1 << 16)
+        data = await reader.read(1 << 16)
+        if not data:
+            raise RuntimeError(f"a watch ended after {seen} of {events} events")
+        data = rest + data
         seen += data.count(b'{"type":"ADDED"')
-        rest = data[-14:] if data else b""
+        rest = data[-14:]
 
 
 def main() -> None:

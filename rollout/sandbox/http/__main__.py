@@ -19,7 +19,8 @@ from rollout.api import codec
 from rollout.errors import SandboxError
 from rollout.runtime.clock import SystemClock
 from rollout.sandbox.http.server import ApiServer
-from rollout.sandbox.storage.storage import Storage
+from rollout.sandbox.storage import Storage
+from rollout.sandbox.storage.journal import SqliteJournal
 
 
 def main() -> int:
@@ -56,13 +57,16 @@ async def _serve(arguments: argparse.Namespace) -> None:
         loop.add_signal_handler(number, stop.set)
     if not arguments.detached:
         _watch_parent(stop)
-    server = ApiServer(Storage(clock), arguments.state, clock, port=arguments.port)
+    journal = SqliteJournal(arguments.data) if arguments.data is not None else None
+    storage = Storage(clock, journal=journal)
+    server = ApiServer(storage, arguments.state, clock, port=arguments.port)
     await server.start()
     file = arguments.state / "kubeconfig"
     server.write_kubeconfig(file)
     _announce(server, file, arguments.state)
     await stop.wait()
     await server.stop()
+    storage.close()
 
 
 def _watch_parent(stop: asyncio.Event) -> None:

@@ -20,6 +20,7 @@ from rollout.sandbox.http.app import ApiApp
 from rollout.sandbox.http.identity import Identity, load_identity
 from rollout.sandbox.http.kubeconfig import kubeconfig, write_kubeconfig
 from rollout.sandbox.http.logs import LogSource
+from rollout.sandbox.http.protocol import ApiProtocol
 from rollout.sandbox.storage.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -165,6 +166,7 @@ def _config(app: ApiApp, identity: Identity) -> uvicorn.Config:
         ssl_certfile=identity.certificate_file,
         ssl_keyfile=identity.key_file,
         ssl_version=ssl.PROTOCOL_TLS_SERVER,
+        http=ApiProtocol,
         lifespan="off",
         ws="none",
         proxy_headers=False,
