@@ -23,7 +23,7 @@ from rollout.api.resources import (
     VIRTUAL_SERVICES,
     Resource,
 )
-from rollout.api.rollout import HASH_LABEL, REVISION, Rollout
+from rollout.api.rollout import HASH_LABEL, REVISION, SCALE_DOWN_DEADLINE, Rollout
 from rollout.api.workload import ReplicaSet, Service
 from rollout.core.invariants import Picture, violations
 from rollout.core.observed import Observed
@@ -47,6 +47,7 @@ class _Past(msgspec.Struct):
     rollout: Rollout | None = None
     live: Live | None = None
     home: bool = False
+    stable_once: set[str] = set()
 
 
 class Rules:
@@ -132,14 +133,18 @@ class Rules:
     def _proved(self, seen: Observed, past: _Past) -> Iterator[str]:
         """I7: a promotion has every gate of this revision Successful, unless a person said otherwise."""
         rollout, before = seen.rollout, past.rollout
-        if (
-            before is None
-            or rollout.status.stable_rs == before.status.stable_rs
-            or not before.status.stable_rs
-        ):
+        if before is None or rollout.status.stable_rs == before.status.stable_rs:
+            return
+        if not before.status.stable_rs:
+            past.stable_once.add(rollout.status.stable_rs)  # the first deploy has nothing to be compared with
             return
         canary, blue_green = rollout.spec.strategy.canary, rollout.spec.strategy.blue_green
-        if before.status.promote_full or (seen.sets.collision_count is None and _skips(before)):
+        promoted = rollout.status.stable_rs
+        was_stable = promoted in past.stable_once
+        past.stable_once.add(promoted)
+        new = next((one for one in seen.replica_sets if one.metadata.label(HASH_LABEL) == promoted), None)
+        kept_for_it = new is not None and new.metadata.annotation(SCALE_DOWN_DEADLINE)
+        if before.status.promote_full or (was_stable and (kept_for_it or rollout.spec.rollback_window)):
             return
         roles: list[tuple[str, str]] = []
         if canary is not None:
@@ -152,7 +157,7 @@ class Rules:
             phases = [
                 run.status.phase
                 for run in seen.runs
-                if run.metadata.label(HASH_LABEL) == rollout.status.stable_rs
+                if run.metadata.label(HASH_LABEL) == promoted
                 and run.metadata.label(RUN_TYPE) == label
                 and run.metadata.label(STEP_INDEX) == index
                 and not run.metadata.annotation(SUPERSEDED)
@@ -194,10 +199,3 @@ class Rules:
         if same and fell and not (old.abort or new.abort or old.aborted_at):
             yield f"I9: the step index falls from {old.current_step_index} to {new.current_step_index}"
 
-
-def _skips(before: Rollout) -> bool:
-    """Whether the release that is being promoted was one that has no gates: a rollback to something known."""
-    canary = before.spec.strategy.canary
-    return before.spec.rollback_window is not None and (
-        canary is None or before.status.current_step_index == len(canary.steps)
-    )

@@ -238,8 +238,10 @@ class World:
         for rollout in self.storage.list(ROLLOUTS).items:
             lines.append(f"{rollout['metadata']['name']}: {yaml.safe_dump(rollout.get('status') or {})}")
             namespace = rollout["metadata"]["namespace"]
-            for one in self.list(REPLICA_SETS, namespace):
-                lines.append(f"  {one['metadata']['name']}: {one['spec']['replicas']} {one.get('status')}")
+            lines += [
+                f"  {one['metadata']['name']}: {one['spec']['replicas']} {one.get('status')}"
+                for one in self.list(REPLICA_SETS, namespace)
+            ]
             lines.append(f"  runs: {self.runs(namespace)}")
             lines.append(f"  pods: {len(self.list(PODS, namespace))}")
         lines += [f"  {reason}: {message}" for reason, message in self.events.told[-15:]]

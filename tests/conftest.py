@@ -1,0 +1,18 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import structlog
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quiet_logs() -> None:
+    """Warnings and errors only, in one line each: a failing test should show its failure first."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        processors=[structlog.processors.add_log_level, structlog.processors.KeyValueRenderer(drop_missing=True)],
+        cache_logger_on_first_use=False,
+    )

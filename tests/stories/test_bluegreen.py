@@ -1,0 +1,158 @@
+"""Blue/green: beside, proved, switched, proved again, and the old version kept for a while."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rollout.api.resources import SERVICES
+from rollout.api.rollout import HASH_LABEL
+from rollout.runtime.kube import Object
+from rollout.sandbox.workloads.podmodel import Behaviour
+from tests.stories.objects import analysis, rollout, service, template
+from tests.stories.world import World, play
+
+
+def blue_green(**fields: Any) -> Object:
+    return {"blueGreen": {"activeService": "web-active", "previewService": "web-preview", **fields}}
+
+
+def objects() -> list[Object]:
+    return [service("web-active"), service("web-preview"), template()]
+
+
+def selected(world: World, which: str) -> str:
+    return world.get(SERVICES, f"web-{which}")["spec"]["selector"].get(HASH_LABEL, "")
+
+
+async def deployed(world: World, strategy: Object, **spec: Any) -> str:
+    """Version 1 up and stable; its hash."""
+    world.images["*"] = Behaviour(ready_in=3.0)
+    world.apply(*objects())
+    world.apply(rollout(strategy, replicas=3, **spec))
+    await world.phase("web", "Healthy")
+    return str(world.status("web")["stableRS"])
+
+
+def test_first_deploy_switches_only_when_every_pod_is_up() -> None:
+    async def story(world: World) -> None:
+        v1 = await deployed(world, blue_green())
+        assert selected(world, "active") == selected(world, "preview") == v1
+        assert world.status("web")["blueGreen"]["activeSelector"] == v1
+        assert world.status("web")["availableReplicas"] == 3
+
+    play(story)
+
+
+def test_a_release_is_previewed_proved_promoted_by_a_person_and_proved_again() -> None:
+    async def story(world: World) -> None:
+        strategy = blue_green(
+            autoPromotionEnabled=False,
+            scaleDownDelaySeconds=30,
+            prePromotionAnalysis=analysis(),
+            postPromotionAnalysis=analysis(),
+        )
+        v1 = await deployed(world, strategy)
+        world.set_image("web", "web:v2")
+        await world.phase("web", "Paused")
+        v2 = world.status("web")["currentPodHash"]
+        assert world.status("web")["message"] == "BlueGreenPause"
+        assert (selected(world, "active"), selected(world, "preview")) == (v1, v2)
+        assert world.runs() == {f"web-{v2}-2-pre": "Successful"}
+        assert world.sets() == {"web:v1": 3, "web:v2": 3}
+        await world.rest(3600)
+        assert selected(world, "active") == v1
+        world.command("web", {"pauseConditions": None})
+        await world.until("switched", lambda: selected(world, "active") == v2)
+        assert world.status("web")["stableRS"] == v1
+        await world.phase("web", "Healthy")
+        assert world.runs() == {f"web-{v2}-2-pre": "Successful", f"web-{v2}-2-post": "Successful"}
+        await world.rest(20)
+        assert world.sets() == {"web:v1": 3, "web:v2": 3}
+        await world.until("v1 gone", lambda: world.sets() == {"web:v1": 0, "web:v2": 3}, within=20)
+        await world.rest(30)
+        assert await world.rest(600) == 0
+
+    play(story)
+
+
+def test_a_failed_pre_promotion_analysis_never_switches() -> None:
+    async def story(world: World) -> None:
+        v1 = await deployed(world, blue_green(prePromotionAnalysis=analysis()))
+        world.judge.verdicts["-pre"] = "Failed"
+        world.set_image("web", "web:v2")
+        await world.phase("web", "Degraded")
+        assert "Blue/green pre-promotion analysis phase failed" in world.status("web")["message"]
+        assert selected(world, "active") == v1
+        await world.until("v2 gone", lambda: world.sets() == {"web:v1": 3, "web:v2": 0}, within=60)
+        assert selected(world, "preview") == v1
+
+    play(story)
+
+
+def test_a_failed_post_promotion_analysis_switches_back_at_once() -> None:
+    async def story(world: World) -> None:
+        v1 = await deployed(world, blue_green(postPromotionAnalysis=analysis()))
+        world.judge.verdicts["-post"] = "Error"
+        world.set_image("web", "web:v2")
+        await world.until("switched", lambda: selected(world, "active") not in ("", v1))
+        await world.phase("web", "Degraded")
+        await world.until("back", lambda: selected(world, "active") == v1, within=2)
+        assert world.status("web")["stableRS"] == v1
+        assert world.sets()["web:v1"] == 3
+
+    play(story)
+
+
+def test_auto_promotion_waits_its_seconds() -> None:
+    async def story(world: World) -> None:
+        v1 = await deployed(world, blue_green(autoPromotionSeconds=120))
+        world.set_image("web", "web:v2")
+        await world.phase("web", "Paused")
+        await world.rest(100)
+        assert selected(world, "active") == v1
+        await world.phase("web", "Healthy", within=40)
+        assert selected(world, "active") != v1
+
+    play(story)
+
+
+def test_a_small_preview_grows_to_full_size_before_the_switch() -> None:
+    async def story(world: World) -> None:
+        v1 = await deployed(world, blue_green(previewReplicaCount=1, autoPromotionEnabled=False))
+        world.set_image("web", "web:v2")
+        await world.phase("web", "Paused")
+        assert world.sets() == {"web:v1": 3, "web:v2": 1}
+        world.command("web", {"pauseConditions": None})
+        await world.until("grown", lambda: world.sets() == {"web:v1": 3, "web:v2": 3})
+        assert selected(world, "active") == v1
+        await world.phase("web", "Healthy")
+        assert selected(world, "active") != v1
+
+    play(story)
+
+
+def test_a_rollback_while_the_old_version_is_up_is_immediate() -> None:
+    async def story(world: World) -> None:
+        v1 = await deployed(world, blue_green(autoPromotionSeconds=60, prePromotionAnalysis=analysis()))
+        world.set_image("web", "web:v2")
+        await world.phase("web", "Healthy")
+        world.set_image("web", "web:v1")
+        await world.until("back", lambda: selected(world, "active") == v1, within=3)
+        await world.phase("web", "Healthy", within=5)
+        assert any("Fast rollback" in message for _, message in world.events.told)
+
+    play(story)
+
+
+def test_an_abort_in_preview_leaves_the_active_version_alone() -> None:
+    async def story(world: World) -> None:
+        v1 = await deployed(world, blue_green(autoPromotionEnabled=False, abortScaleDownDelaySeconds=0))
+        world.set_image("web", "web:v2")
+        await world.phase("web", "Paused")
+        world.command("web", {"abort": True})
+        await world.phase("web", "Degraded")
+        await world.rest(600)
+        assert selected(world, "active") == v1
+        assert world.sets() == {"web:v1": 3, "web:v2": 3}  # 0 = the aborted version is kept
+
+    play(story)
