@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import signal
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
 import msgspec
 
 from rollout.errors import SandboxError
 from rollout.runtime.clock import Clock
-from rollout.sandbox.node.process import Process, Processes, StartError
+from rollout.runtime.process import Process, ProcessError, Supervisor
 
 BACKOFF_BASE, BACKOFF_CAP = 0.2, 10.0
 STABLE_SECONDS = 30.0
 """A child that ran this long starts its back-off and its count of quick deaths anew."""
 STOP_SECONDS = 5.0
-_LAST_LINES = 8
+_LAST_LINES = 3
+_LAST_BYTES = 4096
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -34,34 +35,13 @@ class Command(msgspec.Struct, frozen=True):
     remedy: str = ""
 
 
-class LogFile:
-    """Where a child's output goes: a file, and the last lines in memory. Standard output can be waited for."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.last: deque[str] = deque(maxlen=_LAST_LINES)
-        self.first_line: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._file = path.open("wb", buffering=0)
-
-    def write(self, stream: str, data: bytes, *, partial: bool = False) -> None:
-        if stream == "stdout" and not self.first_line.done():
-            self.first_line.set_result(data.decode(errors="replace"))
-        self._file.write(data + (b"" if partial else b"\n"))
-        if text := data.decode(errors="replace").strip():
-            self.last.append(text)
-
-    def close(self) -> None:
-        self.first_line.cancel()
-        self._file.close()
-
-
 class Child:
     """One supervised process. `on_change` is called whenever `pid`, `restarts` or `message` changed."""
 
     def __init__(
         self,
         command: Command,
-        processes: Processes,
+        processes: Supervisor,
         *,
         log: Path,
         env: Mapping[str, str],
@@ -72,32 +52,23 @@ class Child:
         self.pid = 0
         self.restarts = 0
         self.message = ""
-        self.log = LogFile(log)
-        self.before_restart: Callable[[], Awaitable[None]] | None = None
+        self.log = log
+        self.before_restart: Callable[[], None] | None = None
         self._processes, self._env, self._clock, self._on_change = processes, env, clock, on_change
         self._process: Process | None = None
         self._stopping = False
 
     async def start(self) -> None:
-        """Start it for the first time. SandboxError if there is no such command."""
-        try:
-            self._process = await self._processes.start(
-                self.command.argv, env={**self._env, **self.command.env}, cwd=Path("/"), output=self.log
-            )
-        except StartError as error:
-            raise SandboxError(
-                f"{self.command.name} cannot be started: {error}. {self.command.remedy}"
-            ) from error
-        self.pid = self._process.pid
-        self._on_change(self)
+        """Start it for the first time, with an empty log. SandboxError if there is no such command."""
+        self.log.write_bytes(b"")
+        await self._start()
 
     async def run(self) -> None:
         """Restart it when it dies; returns after `stop`. SandboxError when it dies more often than it may."""
         quick = 0
         while True:
-            assert self._process is not None
             started = self._clock.monotonic()
-            code = await self._process.wait()
+            code = await self.exited()
             if self._stopping:
                 return
             if self._clock.monotonic() - started > STABLE_SECONDS:
@@ -108,39 +79,59 @@ class Child:
             self._on_change(self)
             if self.command.deaths and quick >= self.command.deaths:
                 raise SandboxError(self.message)
-            await self._clock.sleep(min(BACKOFF_BASE * 2 ** (quick - 1), BACKOFF_CAP))
+            await self._clock.sleep(min(BACKOFF_BASE * 2 ** min(quick - 1, 10), BACKOFF_CAP))
             self.restarts += 1
             if self.before_restart is not None:
-                await self.before_restart()
-            await self.start()
+                self.before_restart()
+            await self._start()
 
     async def exited(self) -> int:
-        """The exit code once it has ended (for waiting on readiness and death at the same time)."""
+        """Wait for its end; the exit code, negative for a signal."""
         assert self._process is not None
         return await self._process.wait()
 
+    async def announcement(self) -> str:
+        """The first line of JSON that it writes (warnings may come before)."""
+        while True:
+            for line in self.log.read_text(errors="replace").splitlines(keepends=True):
+                if line.startswith("{") and line.endswith("\n"):
+                    return line
+            await self._clock.sleep(0.01)
+
     def obituary(self, code: int) -> str:
         """One line: what ended, how, what it said last, what to do."""
-        how = f"was killed by signal {code - 128}" if code > 128 else f"ended with exit code {code}"
-        said = (
-            f'; it said: "{" | ".join(list(self.log.last)[-3:])}"' if self.log.last else "; it said nothing"
-        )
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        last = [
+            line.strip() for line in self._tail().splitlines() if line.strip() and not line.startswith("{")
+        ]
+        said = f'it said last: "{" | ".join(last[-_LAST_LINES:])}"' if last else "it said nothing"
         remedy = f" {self.command.remedy}" if self.command.remedy else ""
-        return f"{self.command.name} {how}{said} (log: {self.log.path}).{remedy}"
+        return f"{self.command.name} {how}; {said} (log: {self.log}).{remedy}"
 
     async def stop(self) -> None:
         """SIGTERM, and SIGKILL after a few seconds."""
-        import signal
-
         self._stopping = True
-        if self._process is None:
-            return
-        self._process.signal(signal.SIGTERM)
+        if self._process is not None:
+            await self._process.stop(STOP_SECONDS)
+
+    async def _start(self) -> None:
         try:
-            async with asyncio.timeout(STOP_SECONDS):
-                await self._process.wait()
-        except TimeoutError:
-            await self._process.kill()
+            self._process = await self._processes.start(
+                self.command.argv,
+                env={**self._env, **self.command.env},
+                cwd=Path("/"),
+                log=self.log,
+                name=self.command.name,
+            )
+        except ProcessError as error:
+            raise SandboxError(f"{self.command.name}: {error}. {self.command.remedy}".strip()) from error
+        self.pid = self._process.pid
+        self._on_change(self)
+
+    def _tail(self) -> str:
+        with self.log.open("rb") as log:
+            log.seek(max(0, log.seek(0, 2) - _LAST_BYTES))
+            return log.read().decode(errors="replace")
 
 
 async def first_of(child: Child, ready: Awaitable[None]) -> None:
@@ -158,6 +149,6 @@ async def first_of(child: Child, ready: Awaitable[None]) -> None:
         ending.cancel()
 
 
-def stop_all(children: Sequence[Child]) -> Awaitable[list[None]]:
+async def stop_all(children: Iterable[Child]) -> None:
     """Stop all at the same time."""
-    return asyncio.gather(*(child.stop() for child in children))
+    await asyncio.gather(*(child.stop() for child in children))

@@ -1,10 +1,10 @@
-"""The supervisor's process: `python -m rollout.sandbox.serve --config JSON [--report-fd N]`.
+"""The supervisor's process: `python -m rollout.sandbox.serve --config JSON --lock-fd N [--report-fd N]`.
 
 The API server, Envoy, Prometheus and extra commands are children of this process; the workload
 controllers, the node agent and the drivers of Envoy and Prometheus run inside it. Two cores are then used
 by two Python processes, and a start pays for two interpreters instead of five.
 
-When this process ends in whatever way, also by `kill -9`, so do all others: see `node.process`.
+When this process ends in whatever way, also by `kill -9`, so do all others: see `runtime.process`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from rollout.api.codec import decode, encode
 from rollout.api.meta import timestamp
@@ -30,15 +31,17 @@ from rollout.runtime.client import HttpKube
 from rollout.runtime.clock import Clock, SystemClock
 from rollout.runtime.config import load
 from rollout.runtime.kube import Kube
+from rollout.runtime.process import Supervisor
 from rollout.runtime.unix_http import UnixHttp
 from rollout.sandbox.children import Child, Command, first_of, stop_all
 from rollout.sandbox.config import SandboxConfig
 from rollout.sandbox.mesh import envoy
 from rollout.sandbox.mesh.bootstrap import ENDPOINTS_DIRECTORY, Ports
 from rollout.sandbox.mesh.names import DEFAULT_NAMESPACE, proxy_url
-from rollout.sandbox.node.process import Processes
 from rollout.sandbox.prometheus.install import require_prometheus
 from rollout.sandbox.state import MARKER, Lock, Part, Record
+
+log = structlog.get_logger()
 
 LOOPBACK = "127.0.0.1"
 NO_PROXY = f"localhost,{LOOPBACK},127.0.0.0/8"
@@ -47,21 +50,18 @@ READY_SECONDS = 60.0
 Tell = Callable[[str], None]
 
 
-async def serve(config: SandboxConfig, tell: Tell, ready: Callable[[], None], stop: asyncio.Event) -> None:
-    """Run a sandbox until `stop` is set. `tell` gets progress lines, `ready` is called once all is up.
+async def serve(
+    config: SandboxConfig, lock: Lock, tell: Tell, ready: Callable[[], None], stop: asyncio.Event
+) -> None:
+    """Run a sandbox until `stop` is set, then release `lock`, which the caller holds.
 
+    `tell` gets progress lines, `ready` is called once all is up.
     SandboxError says what is wrong and what to do; nothing is left running then either.
     """
-    state = config.directory()
-    state.create()
-    lock = Lock(state)
-    if not lock.acquire():
-        lock.release()
-        raise SandboxError(f"another supervisor runs on {state.root}; see `rollout sandbox status`")
     try:
         _check_ports(config)
         binaries = Binaries(envoy.envoy_path(), require_prometheus())
-        async with Processes() as processes:
+        async with Supervisor() as processes:
             sandbox = Sandbox(config, binaries, processes, tell)
             await sandbox.run(ready, stop)
     finally:
@@ -104,7 +104,7 @@ def free_port() -> int:
 class Sandbox:
     """One running sandbox."""
 
-    def __init__(self, config: SandboxConfig, binaries: Binaries, processes: Processes, tell: Tell) -> None:
+    def __init__(self, config: SandboxConfig, binaries: Binaries, processes: Supervisor, tell: Tell) -> None:
         self._config, self._binaries, self._tell = config, binaries, tell
         self._state = config.directory()
         self._clock = SystemClock()
@@ -131,7 +131,7 @@ class Sandbox:
             if why:
                 raise SandboxError(why) from group
         finally:
-            await stop_all(list(self._children.values()))
+            await stop_all(self._children.values())
             for client in self._clients:
                 await client.close()
             self._update(ready=False, ended=why, parts=())
@@ -187,9 +187,9 @@ class Sandbox:
 
     async def _api_ready(self, api: Child) -> None:
         async def announced() -> None:
-            said = decode(await asyncio.shield(api.log.first_line))
+            said = decode(await api.announcement())
             self._update(api=said["address"], kubeconfig=said["kubeconfig"])
-            self._part("api-server", address=said["address"], state="ready")
+            self._part("api-server", address=said["address"], state="running")
 
         await first_of(api, announced())
 
@@ -219,7 +219,7 @@ class Sandbox:
         envoy.write_bootstrap(files, ports)
         self._update(mesh_port=ports.mesh, gateway_port=ports.gateway, metrics_port=ports.metrics)
         version = str(decode(await self._admin.get("/server_info"))["version"]).split("/")[1]
-        self._part("envoy", address=f"http://{LOOPBACK}:{ports.gateway}", version=version, state="ready")
+        self._part("envoy", address=f"http://{LOOPBACK}:{ports.gateway}", version=version, state="running")
         return ports, await self._start_prometheus(ports)
 
     async def _start_prometheus(self, ports: Ports) -> int:
@@ -254,7 +254,7 @@ class Sandbox:
                 await self._clock.sleep(0.03)
             _, body = await http_get(LOOPBACK, port, "/api/v1/status/buildinfo")
             version = str(decode(body)["data"]["version"])
-            self._part("prometheus", address=f"http://{LOOPBACK}:{port}", version=version, state="ready")
+            self._part("prometheus", address=f"http://{LOOPBACK}:{port}", version=version, state="running")
 
         await first_of(self._children["prometheus"], answers())
 
@@ -270,10 +270,7 @@ class Sandbox:
         driver = Driver(kube, self._clock, self._pusher, directory)
         targets = TargetsDriver(driver.informers, self._clock, self._targets)
 
-        async def follow_again() -> None:
-            driver.wake()
-
-        self._children["envoy"].before_restart = follow_again
+        self._children["envoy"].before_restart = driver.wake
         node = run_node(
             kube,
             self._clock,
@@ -289,7 +286,7 @@ class Sandbox:
             ("targets", targets.run()),
         ):
             self._group.create_task(work, name=name)
-            self._part(name, state="ready")
+            self._part(name, state="running")
         return driver.live.wait()
 
     @staticmethod
@@ -381,7 +378,7 @@ class Report:
             self._pipe = None
 
 
-async def run_process(config: SandboxConfig, report: Report) -> int:
+async def run_process(config: SandboxConfig, lock: Lock, report: Report) -> int:
     """Serve until SIGTERM or SIGINT. The exit code: 0 when it ended on request."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -389,10 +386,16 @@ async def run_process(config: SandboxConfig, report: Report) -> int:
         loop.add_signal_handler(number, stop.set)
     try:
         await serve(
-            config, lambda line: report.send("progress", line), lambda: report.send("ready", ""), stop
+            config, lock, lambda line: report.send("progress", line), lambda: report.send("ready", ""), stop
         )
     except SurefootError as error:
         report.send("error", str(error))
+        return 1
+    except Exception as error:
+        log.exception("the sandbox ends because of a defect")
+        report.send(
+            "error", f"a defect in the sandbox ended it: {type(error).__name__}: {error}; please report it"
+        )
         return 1
     return 0
 
@@ -400,10 +403,14 @@ async def run_process(config: SandboxConfig, report: Report) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m rollout.sandbox.serve")
     parser.add_argument("--config", required=True, help="a SandboxConfig as JSON")
+    parser.add_argument(
+        "--lock-fd", type=int, required=True, help="the inherited lock of the state directory"
+    )
     parser.add_argument("--report-fd", type=int, help="where to tell about progress")
     arguments = parser.parse_args()
     config = msgspec.json.decode(arguments.config, type=SandboxConfig)
-    return asyncio.run(run_process(config, Report(arguments.report_fd)))
+    lock = Lock(config.directory(), arguments.lock_fd)
+    return asyncio.run(run_process(config, lock, Report(arguments.report_fd)))
 
 
 if __name__ == "__main__":

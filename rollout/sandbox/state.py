@@ -112,7 +112,7 @@ class StateDirectory:
         """What the supervisor last wrote; None when there is nothing (or nothing readable)."""
         try:
             return msgspec.json.decode(self.record.read_bytes(), type=Record)
-        except (FileNotFoundError, msgspec.DecodeError):
+        except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
             return None
 
     def write(self, record: Record) -> None:
@@ -132,10 +132,19 @@ def state_directory(name: str = DEFAULT_NAME, root: Path | None = None) -> State
 
 
 class Lock:
-    """One supervisor per state directory. The kernel releases it when the holder ends in whatever way."""
+    """One supervisor per state directory. The kernel releases it when the last holder ends in whatever way.
 
-    def __init__(self, state: StateDirectory) -> None:
-        self._file = state.lock.open("a+b")
+    It belongs to the open file, so a child that inherits `descriptor` holds it too.
+    """
+
+    def __init__(self, state: StateDirectory, descriptor: int | None = None) -> None:
+        """`descriptor`: the one of a lock that this process inherited."""
+        self._file = state.lock.open("a+b") if descriptor is None else os.fdopen(descriptor, "a+b")
+        os.set_inheritable(self.descriptor, False)
+
+    @property
+    def descriptor(self) -> int:
+        return self._file.fileno()
 
     def acquire(self) -> bool:
         """Take it without waiting; False when somebody else holds it."""

@@ -83,23 +83,27 @@ def up(config: SandboxConfig, progress: Progress) -> Sandbox:
     left running then.
     """
     state = config.directory()
-    if is_held(state):
-        return _wait_for_other(config, state)
     state.create()
+    lock = Lock(state)
+    if not lock.acquire():
+        lock.release()
+        return _wait_for_other(config, state)
+    state.record.unlink(missing_ok=True)
     config = config.absolute()
     reading, writing = os.pipe()
     argv = [sys.executable, "-m", "rollout.sandbox.serve", "--config", msgspec.json.encode(config).decode()]
     with state.log.open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - ourselves
-            [*argv, "--report-fd", str(writing)],
+            [*argv, "--report-fd", str(writing), "--lock-fd", str(lock.descriptor)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            pass_fds=(writing,),
+            pass_fds=(writing, lock.descriptor),
             start_new_session=True,
             env={**os.environ, MARKER: str(state.root)},
         )
     os.close(writing)
+    lock.release()
     try:
         _follow(reading, process, state, progress)
     except BaseException:
@@ -119,6 +123,11 @@ def run_foreground(config: SandboxConfig, progress: Progress, ready: Callable[[S
 
     config = config.absolute()
     state = config.directory()
+    state.create()
+    lock = Lock(state)
+    if not lock.acquire():
+        lock.release()
+        raise SandboxError(f"a supervisor runs on {state.root} already; see `rollout sandbox status`")
 
     def is_ready() -> None:
         record = state.read()
@@ -129,7 +138,7 @@ def run_foreground(config: SandboxConfig, progress: Progress, ready: Callable[[S
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await serve(config, progress, is_ready, stop)
+        await serve(config, lock, progress, is_ready, stop)
 
     asyncio.run(run())
 
@@ -152,6 +161,8 @@ def down(state: StateDirectory) -> Down:
         raise SandboxError(
             f"processes of the sandbox in {state.root} cannot be ended: {left or 'its lock is held'}"
         )
+    if record is not None:
+        _reap(record.pid)
     return Down(was_running or bool(killed), tuple(killed))
 
 
@@ -249,6 +260,12 @@ def _wait_for_other(config: SandboxConfig, state: StateDirectory) -> Sandbox:
         why = record.ended if record else ""
         raise SandboxError(f"another `up` of sandbox {config.name} failed: {why or f'see {state.log}'}")
     return _sandbox(record, state, already=True)
+
+
+def _reap(pid: int) -> None:
+    """Where `up` was called by this very process, the supervisor is its child and must not stay a zombie."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
 
 
 def _until(condition: Callable[[], bool], seconds: float) -> bool:

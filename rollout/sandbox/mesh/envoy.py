@@ -88,6 +88,8 @@ def command(files: EnvoyFiles, *, path: str | None = None, workers: int = 1) -> 
         "--use-dynamic-base-id",
         "--log-level",
         "warning",
+        "--component-log-level",
+        "main:error",
         "--drain-time-s",
         "1",
         "--parent-shutdown-time-s",

@@ -1,0 +1,145 @@
+"""Where the sandbox differs from a cluster, said honestly: `rollout sandbox gaps`.
+
+Every part that is added or learns something changes this list in the same commit.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """`area`: the part it is about. `difference`: what is not as in a cluster. `instead`: what happens here."""
+
+    area: str
+    difference: str
+    instead: str
+
+
+_GAPS = (
+    Gap(
+        "security",
+        "No RBAC, no admission webhooks, no service-account tokens in pods.",
+        "One admin token, in a directory that only you can read; the API server admits by schema and CEL rules.",
+    ),
+    Gap(
+        "security",
+        "No isolation: pods are processes of your user, with your rights and your files.",
+        "Run only what you would run in your own shell. Nothing listens beyond 127.0.0.0/8.",
+    ),
+    Gap(
+        "node",
+        "Images are not pulled or run.",
+        "images.yaml says which command stands for an image; unknown images run the demo app.",
+    ),
+    Gap(
+        "node",
+        "CPU and memory limits are not enforced; there are no volumes, no OOM kills, no eviction by pressure.",
+        "Requests and limits are kept in the objects and shown.",
+    ),
+    Gap(
+        "node",
+        "There is one node and no scheduler: affinity, taints, topology spread and priorities have no effect.",
+        "Every pod is bound to the node at once.",
+    ),
+    Gap(
+        "node",
+        "Where only 127.0.0.1 exists (macOS), pods share it.",
+        "Each port gets a free number, told to the process in PORT and written into EndpointSlices.",
+    ),
+    Gap(
+        "network",
+        "There is no cluster DNS and no ClusterIP that accepts connections.",
+        "Names work for HTTP clients that honour HTTP_PROXY: http://web/, http://web.shop/, "
+        "http://web.shop.svc.cluster.local:80/. Clients that ignore it must be told the address.",
+    ),
+    Gap(
+        "network",
+        "Only HTTP/1.1, HTTP/2 without TLS and WebSocket go through the mesh; no TCP or UDP Services, no TLS, no mTLS.",
+        "VirtualService tcp and tls routes, and tls in a DestinationRule, are reported in status and not served.",
+    ),
+    Gap(
+        "network",
+        "The names of other hosts are not passed on: the mesh is not a way to the internet.",
+        "An unknown host answers 502 inside the mesh and 404 at the gateway.",
+    ),
+    Gap(
+        "network",
+        "NetworkPolicies, Ingresses, LoadBalancer and NodePort Services, and ExternalName have no effect.",
+        "The gateway's address reaches every Service and host by its Host header.",
+    ),
+    Gap(
+        "network",
+        "A Service without port 80 also answers to its bare name (http://db/), on its first port.",
+        "In a cluster that connection would be refused.",
+    ),
+    Gap(
+        "mesh",
+        "One Envoy stands for all sidecars and all gateways.",
+        "Connection limits, outlier detection and load balancing count for all callers together; any gateway name "
+        "in a VirtualService and any Gateway in an HTTPRoute means the sandbox's one gateway. Gateway objects are not read.",
+    ),
+    Gap(
+        "mesh",
+        "Callers are known by namespace only (the user part of HTTP_PROXY).",
+        "source_workload and its like are always `unknown`; a match by sourceLabels is left out and reported.",
+    ),
+    Gap(
+        "mesh",
+        "Not served of VirtualService: delegate, sourceLabels, tcp, tls, fault.abort.grpcStatus, exportTo.",
+        "Reported in status (condition SurefootSupported); a route that cannot be served as written answers 500.",
+    ),
+    Gap(
+        "mesh",
+        "Not served of DestinationRule: tls, h2UpgradePolicy, localityLbSetting, warmup, tunnel, proxyProtocol, exportTo, "
+        "load balancer PASSTHROUGH.",
+        "Reported in status; traffic goes on without them.",
+    ),
+    Gap(
+        "mesh",
+        "Not served of HTTPRoute: ExtensionRef, CORS filters, sessionPersistence, retry, ReferenceGrants.",
+        "An unknown filter answers 500, as the specification asks; references across namespaces are allowed.",
+    ),
+    Gap(
+        "mesh",
+        "Idle connections to pods are closed after 4 s (Istio: 1 hour).",
+        "Many servers close theirs after 5 s, and closing first avoids a lost request. "
+        "connectionPool.http.idleTimeout sets it.",
+    ),
+    Gap(
+        "mesh",
+        "As in a cluster, a pod that ends the moment it gets SIGTERM can lose a request: endpoints leave at the same time.",
+        "Here that moment lasts milliseconds; the demo app goes on serving for DRAIN_SECONDS, others need a preStop sleep.",
+    ),
+    Gap(
+        "mesh",
+        "EnvoyFilter, AuthorizationPolicy, PeerAuthentication, Sidecar, ServiceEntry and Telemetry are unknown.",
+        "Their CRDs are not there, so that `kubectl apply` says so.",
+    ),
+    Gap(
+        "metrics",
+        "Prometheus finds new pods within about five seconds.",
+        "Its discovery gathers changes for five seconds. Envoy's own istio_* metrics know a new pod at once.",
+    ),
+    Gap(
+        "metrics",
+        "Every Service is scraped, on its port `metrics` or `http-metrics`, else the first.",
+        'A pod behind several Services is scraped under each as `job`. prometheus.io/scrape: "false" leaves a pod out.',
+    ),
+    Gap(
+        "metrics",
+        "HorizontalPodAutoscalers are stored and not acted upon; there is no metrics API.",
+        "`kubectl top` does not work.",
+    ),
+    Gap(
+        "api",
+        "All objects are in memory, and gone with `down`, unless --data names a directory.",
+        "With --data a restart finds everything as it was acknowledged.",
+    ),
+)
+
+
+def gaps() -> list[Gap]:
+    """All known differences, grouped by area in the order of the list."""
+    areas = list(dict.fromkeys(gap.area for gap in _GAPS))
+    return sorted(_GAPS, key=lambda gap: areas.index(gap.area))
