@@ -134,7 +134,7 @@ def _with_measurement(
 ) -> MetricResult:
     dry_run = any(regex.compile(rule.metric_name).search(metric.name) for rule in spec.dry_run)
     result = result or MetricResult(name=metric.name, phase="Pending", dry_run=dry_run)
-    if measurement is None or result.phase in COMPLETED:
+    if measurement is None or result.completed:
         return result
     counter = _COUNTERS[measurement.phase]
     kept = (*result.measurements, measurement)[-_retention(metric.name, spec) :]
@@ -160,7 +160,7 @@ def _retention(name: str, spec: AnalysisRunSpec) -> int:
 
 def _assessed(metric: Metric, result: MetricResult) -> MetricResult:
     """The result with its final phase when a limit or the count has been reached."""
-    if result.phase in COMPLETED or not result.measurements:
+    if result.completed or not result.measurements:
         return result
     limits = settings(metric)
     ended: tuple[Phase, str] | None = None
@@ -193,12 +193,12 @@ def _assessed(metric: Metric, result: MetricResult) -> MetricResult:
 
 
 def _ends_the_rest(result: MetricResult) -> bool:
-    return not result.dry_run and result.phase in COMPLETED and result.phase != "Successful"
+    return not result.dry_run and result.completed and result.phase != "Successful"
 
 
 def _terminated(result: MetricResult) -> MetricResult:
     """A metric that is stopped has not failed. Whether that is enough evidence is for the gate to decide."""
-    if result.phase in COMPLETED:
+    if result.completed:
         return result
     return msgspec.structs.replace(result, phase="Successful", message="metric terminated")
 
@@ -216,7 +216,7 @@ def _timetable(
     due: list[str] = []
     later: list[datetime] = []
     for metric, result in zip(metrics, results, strict=True):
-        if result.phase in COMPLETED or metric.name in in_flight:
+        if result.completed or metric.name in in_flight:
             continue
         moment = _due_at(settings(metric), result, started)
         if moment <= now:
@@ -244,7 +244,7 @@ def _status(
 ) -> AnalysisRunStatus:
     counting = [result for result in results if not result.dry_run]
     dry = [result for result in results if result.dry_run]
-    completed = all(result.phase in COMPLETED for result in results)
+    completed = all(result.completed for result in results)
     phase: Phase = "Running"
     message = ""
     if completed:
@@ -307,7 +307,7 @@ def transitions(before: AnalysisRunStatus, after: AnalysisRunStatus) -> tuple[Ha
             result.phase in {"Failed", "Error"},
         )
         for result in after.metric_results
-        if result.phase in COMPLETED and known.get(result.name) != result.phase
+        if result.completed and known.get(result.name) != result.phase
     ]
     if after.phase != before.phase and after.phase == "Running":
         happened.append(Happened("AnalysisRunRunning", "Analysis Running", warning=False))

@@ -132,6 +132,10 @@ class MetricResult(View, frozen=True):
     dry_run: bool = False
     metadata: dict[str, str] | None = None
 
+    @property
+    def completed(self) -> bool:
+        return self.phase in COMPLETED
+
 
 class RunSummary(View, frozen=True):
     """How many metrics ended in which way."""
