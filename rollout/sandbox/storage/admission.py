@@ -94,9 +94,8 @@ def admit_shape(served: Served, obj: Object, live: Object | None, options: Optio
         if shaped is not fresh:
             kept = {key: value for key, value in obj.items() if key in shaped or key not in fresh}
             obj = {**kept, **{key: value for key, value in shaped.items() if key not in obj or key in fresh}}
-    fill = getattr(kinds, "defaults", None)
-    if served.builtin and fill and (live is None or not fresh.keys() <= {"metadata", "status"}):
-        obj = fill(obj)
+    if served.builtin and (live is None or not fresh.keys() <= {"metadata", "status"}):
+        obj = kinds.defaults(obj)
     return obj
 
 
@@ -115,6 +114,7 @@ def _unknown_fields(served: Served, problems: Sequence[str], options: Options) -
 
 
 def shape_errors(served: Served, obj: Object, old: Object | None) -> list[FieldError]:
-    """What the schema (types, limits, CEL rules) has against `obj`."""
+    """What the schema (types, limits, CEL rules) and the rules of a built-in kind have against `obj`."""
     schema = schema_of(served)
-    return structural.validate(obj, schema, old=old) if schema is not None else []
+    errors = structural.validate(obj, schema, old=old) if schema is not None else []
+    return errors + kinds.validate(obj, old) if served.builtin else errors

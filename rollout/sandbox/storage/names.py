@@ -1,95 +1,36 @@
 """What may stand in metadata: names, labels, annotations, ownerReferences, finalizers.
 
-Rules and words: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ and the apimachinery
-package `util/validation`. Each function returns the sentences that are wrong about a value, () when none is.
+The syntax is `schema.names`'; here its answers are remembered, because the same few keys come with every write.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
+from rollout.sandbox.schema import names as syntax
 from rollout.sandbox.schema.fields import FieldError, required, too_long
 from rollout.sandbox.schema.fields import invalid as wrong
 
-_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_LABEL_1035 = r"[a-z]([-a-z0-9]*[a-z0-9])?"
-_SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
-_QUALIFIED = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
-
-_LABEL_SAYS = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and "
-    "end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
-    f"'{_LABEL}')"
-)
-_LABEL_1035_SAYS = (
-    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic "
-    "character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for "
-    f"validation is '{_LABEL_1035}')"
-)
-_SUBDOMAIN_SAYS = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must "
-    "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
-    f"'{_SUBDOMAIN}')"
-)
-_QUALIFIED_SAYS = (
-    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
-    "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
-    f"'{_QUALIFIED}')"
-)
-_QUALIFIED_NAME_SAYS = (
-    "a qualified name must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
-    "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
-    f"'{_QUALIFIED}') with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
-)
-_VALUE_SAYS = (
-    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
-    "start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for "
-    f"validation is '({_QUALIFIED})?')"
-)
-
-_MAX_ANNOTATIONS = 256 * 1024
 Check = Callable[[str], tuple[str, ...]]
 
-
-def _checker(pattern: str, says: str, longest: int) -> Check:
-    compiled = re.compile(pattern)
-
-    def check(value: str) -> tuple[str, ...]:
-        problems = []
-        if len(value) > longest:
-            problems.append(f"must be no more than {longest} characters")
-        if not compiled.fullmatch(value):
-            problems.append(says)
-        return tuple(problems)
-
-    return check
+_MAX_ANNOTATIONS = 256 * 1024
 
 
-dns_label = _checker(_LABEL, _LABEL_SAYS, 63)
-dns_1035_label = _checker(_LABEL_1035, _LABEL_1035_SAYS, 63)
-dns_subdomain = _checker(_SUBDOMAIN, _SUBDOMAIN_SAYS, 253)
-label_value = _checker(rf"({_QUALIFIED})?", _VALUE_SAYS, 63)
-_name_part = _checker(_QUALIFIED, _QUALIFIED_SAYS, 63)
+def _remembered(check: Callable[[str], list[str]]) -> Check:
+    @lru_cache(maxsize=4096)
+    def problems(value: str) -> tuple[str, ...]:
+        return tuple(check(value))
+
+    return problems
 
 
-def qualified_name(value: str) -> tuple[str, ...]:
-    """A label or annotation key, a finalizer: `[prefix/]name`."""
-    prefix, slash, name = value.rpartition("/")
-    if "/" in prefix:
-        return (_QUALIFIED_NAME_SAYS,)
-    problems: list[str] = []
-    if slash:
-        problems += (
-            ["prefix part must be non-empty"]
-            if not prefix
-            else [f"prefix part {text}" for text in dns_subdomain(prefix)]
-        )
-    if not name:
-        problems.append("name part must be non-empty")
-    problems += [text if text.startswith("name part") else f"name part {text}" for text in _name_part(name)]
-    return tuple(problems)
+dns_label = _remembered(syntax.dns_label)
+dns_1035_label = _remembered(syntax.dns_1035_label)
+dns_subdomain = _remembered(syntax.dns_subdomain)
+qualified_name = _remembered(syntax.qualified_name)
+label_value = _remembered(syntax.label_value)
 
 
 def check_metadata(meta: Mapping[str, Any], check_name: Check, *, namespaced: bool) -> list[FieldError]:

@@ -263,9 +263,10 @@ class Writer:
         errors = names.check_metadata(meta, served.check_name, namespaced=served.resource.namespaced)
         if live is not None:
             errors += metadata.update_errors(new, live)
-        errors += shape_errors(served, new, live)
+        shape = shape_errors(served, new, live)
+        errors += shape
         check = strategy_of(served).check
-        if check is not None and not errors:
+        if check is not None and not shape:  # it relies on the types
             errors += check(new, live)
         if errors:
             raise refusals.invalid(served.resource, name, errors)
