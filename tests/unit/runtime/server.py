@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -82,11 +83,13 @@ def status(code: int, reason: str, message: str = "no", **more: object) -> dict:
 
 
 @asynccontextmanager
-async def serving(answer: Callable[[Seen, asyncio.StreamWriter], Awaitable[None]]) -> AsyncIterator[Server]:
+async def serving(
+    answer: Callable[[Seen, asyncio.StreamWriter], Awaitable[None]], tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Server]:
     server = Server(answer)
-    listener = await asyncio.start_server(server.accept, "127.0.0.1", 0)
+    listener = await asyncio.start_server(server.accept, "127.0.0.1", 0, ssl=tls)
     port = listener.sockets[0].getsockname()[1]
-    server.url = f"http://127.0.0.1:{port}"
+    server.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
     try:
         yield server
     finally:
