@@ -198,4 +198,3 @@ class Rules:
         fell = fell and (new.current_step_index or 0) < (old.current_step_index or 0)
         if same and fell and not (old.abort or new.abort or old.aborted_at):
             yield f"I9: the step index falls from {old.current_step_index} to {new.current_step_index}"
-

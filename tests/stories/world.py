@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import random  # noqa: TID251 - seeded
 from collections.abc import Awaitable, Callable
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -46,7 +47,13 @@ from tests.stories.rules import Rules
 ROOT = Path(__file__).parents[2]
 NAMESPACE = "prod"
 
-_CRDS = (ROOT / "rollout/sandbox/crds/istio.yaml", ROOT / "rollout/sandbox/crds/gateway.yaml")
+
+@cache
+def _definitions() -> list[Object]:
+    """Our CRDs and those of the routers. Read once: parsing YAML costs more than a whole story."""
+    paths = [ROOT / "rollout/sandbox/crds" / name for name in ("istio.yaml", "gateway.yaml")]
+    routers = [doc for path in paths for doc in yaml.load_all(path.read_text(), yaml.CSafeLoader)]
+    return [*crds.crds(), *routers]
 
 
 class World:
@@ -67,7 +74,7 @@ class World:
         self._controllers: asyncio.Task[None] | None = None
         self._random = random.Random(seed)
         self.storage.on_write(self._count)
-        for crd in [*crds.crds(), *(doc for path in _CRDS for doc in yaml.safe_load_all(path.read_text()))]:
+        for crd in _definitions():
             self.storage.create(CRDS, None, crd)
         self.storage.create(NAMESPACES, None, {"metadata": {"name": NAMESPACE}})
 
