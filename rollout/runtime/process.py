@@ -125,9 +125,12 @@ class Supervisor:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         log: Path | None = None,
+        outputs: tuple[int, int] | None = None,
         name: str = "",
     ) -> Process:
         """Start a program. `env` is its whole environment (default: ours); `log` gets its output, appended.
+
+        `outputs` are file descriptors for its stdout and stderr instead; they stay the caller's to close.
 
         ProcessError if it is not there or cannot be run.
         """
@@ -136,6 +139,7 @@ class Supervisor:
             if self._guard is None or self._guard.returncode is not None:
                 await self._start_guard()
         output = log.open("ab") if log is not None else None
+        stdout, stderr = outputs or (DEVNULL if output is None else output.fileno(), STDOUT)
         try:
             inner = await asyncio.create_subprocess_exec(
                 "/bin/sh",
@@ -147,8 +151,8 @@ class Supervisor:
                 env=None if env is None else dict(env),
                 cwd=cwd,
                 stdin=self._pipe,
-                stdout=DEVNULL if output is None else output,
-                stderr=STDOUT,
+                stdout=stdout,
+                stderr=stderr,
                 start_new_session=True,
             )
         except OSError as error:

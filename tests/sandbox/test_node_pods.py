@@ -331,7 +331,7 @@ async def test_a_command_that_does_not_exist_is_a_start_error(world: World) -> N
         pod = await world.until(lambda: world.pod()["status"]["phase"] == "Failed" and world.pod())
         ended = status_of(pod)["state"]["terminated"]
         assert (ended["exitCode"], ended["reason"]) == (128, "StartError")
-        assert "executable file not found in $PATH" in ended["message"]
+        assert "no-such-command: no such command in PATH" in ended["message"]
 
 
 async def test_strict_images_refuse_an_unknown_image_until_the_file_names_it(

@@ -16,6 +16,7 @@ from rollout.api.meta import Object, metadata, micro_timestamp, timestamp
 from rollout.api.resources import LEASES, NODES, PODS
 from rollout.errors import AlreadyExists, ApiError, Conflict, NotFound
 from rollout.runtime.clock import Clock
+from rollout.runtime.events import Recorder
 from rollout.runtime.informer import Informer
 from rollout.runtime.kube import Kube
 from rollout.runtime.queue import Backoff
@@ -25,8 +26,6 @@ from rollout.sandbox.node.launch import Node
 from rollout.sandbox.node.pod import Machine, PodWorker
 from rollout.sandbox.node.probes import BackOff
 from rollout.sandbox.node.process import Processes
-from rollout.sandbox.workloads.decision import Note
-from rollout.sandbox.workloads.events import Recorder
 
 log = structlog.get_logger()
 
@@ -61,7 +60,7 @@ async def run_node(
     images = Images(images_path)
     addresses = Addresses(clock.random, shared=shared_address)
     passed_on = {key: os.environ[key] for key in PASSED_ON if key in os.environ}
-    recorder = Recorder(kube, clock, "kubelet")
+    recorder = Recorder(kube, clock, component="kubelet")
     try:
         async with Processes() as processes:
             node = Node(name, addresses.host_ip, capacity())
@@ -89,7 +88,7 @@ class NodeAgent:
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
         self._kube, self._clock = machine.kube, machine.clock
-        self._scheduler = Recorder(machine.kube, machine.clock, SCHEDULER)
+        self._scheduler = Recorder(machine.kube, machine.clock, component=SCHEDULER)
         self._pods = Informer(machine.kube, PODS, clock=machine.clock)
         self._workers: dict[str, PodWorker] = {}
         self._binding: set[str] = set()
@@ -148,7 +147,7 @@ class NodeAgent:
                     await self._clock.sleep(backoff.next(""))
                 else:
                     said = f"Successfully assigned {meta['namespace']}/{meta['name']} to {node}"
-                    self._scheduler.emit(pod, Note("Scheduled", said))
+                    self._scheduler.emit(dict(pod), "Normal", "Scheduled", said)
                     return
         finally:
             self._binding.discard(uid)

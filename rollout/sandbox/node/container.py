@@ -69,7 +69,9 @@ class Host(Protocol):
         """The container's state is another one now."""
         ...
 
-    def emit(self, reason: str, message: str, container: str, *, warning: bool = False) -> None: ...
+    def emit(self, reason: str, message: str, *, warning: bool = False) -> None:
+        """An Event about the pod."""
+        ...
 
 
 class Supervisor:
@@ -108,7 +110,7 @@ class Supervisor:
         if process is None:
             return
         name = self.now.name
-        self._host.emit("Killing", f"Stopping container {name}", name)
+        self._host.emit("Killing", f"Stopping container {name}")
         waiting = asyncio.ensure_future(process.wait())
         try:
             hooked = await self._pre_stop(seconds)
@@ -148,16 +150,16 @@ class Supervisor:
                 return await self._host.prepare(self.spec)
             except ContainerConfigError as error:
                 self._set(state=Waiting("CreateContainerConfigError", str(error)))
-                self._host.emit("Failed", f"Error: {error}", self.now.name, warning=True)
+                self._host.emit("Failed", f"Error: {error}", warning=True)
                 await self._pause(CONFIG_RETRY_SECONDS)
             except ImageUnknown as error:
                 pulls += 1
                 said = f'Failed to pull image "{image}": {error}'
                 self._set(state=Waiting("ErrImagePull", str(error)))
-                self._host.emit("Failed", said, self.now.name, warning=True)
+                self._host.emit("Failed", said, warning=True)
                 await self._pause(1.0)
                 self._set(state=Waiting("ImagePullBackOff", f'Back-off pulling image "{image}": {error}'))
-                self._host.emit("BackOff", f'Back-off pulling image "{image}"', self.now.name)
+                self._host.emit("BackOff", f'Back-off pulling image "{image}"')
                 await self._pause(self._host.backoff.wait(pulls + 1))
         return None
 
@@ -168,17 +170,17 @@ class Supervisor:
         id = f"sandbox://{clock.random.getrandbits(256):064x}"
         log = LogFile(self._host.directory / name / f"{self.now.restarts}.log", clock)
         try:
-            self._host.emit("Created", f"Created container: {name}", name)
+            self._host.emit("Created", f"Created container: {name}")
             self._process = await self._host.processes.start(
                 launch.argv, env=launch.env, cwd=self._host.directory, output=log
             )
         except (StartError, OSError) as error:
             log.close()
-            self._host.emit("Failed", f"Error: {error}", name, warning=True)
+            self._host.emit("Failed", f"Error: {error}", warning=True)
             return Terminated(START_ERROR_CODE, clock.now(), None, "StartError", str(error), id), 0.0
         try:
             self._launch = launch
-            self._host.emit("Started", f"Started container {name}", name)
+            self._host.emit("Started", f"Started container {name}")
             started = health(self._probes, {})
             ready = started.ready and not (self.spec.get("lifecycle") or {}).get("postStart")
             self._set(state=Running(began), id=id, started=started.started, ready=ready)
@@ -230,7 +232,7 @@ class Supervisor:
             states[kind] = after(probe, states.get(kind, ProbeState()), result.success)
             if not result.success:
                 message = unhealthy_message(kind, result.output)
-                self._host.emit("Unhealthy", message, self.now.name, warning=True)
+                self._host.emit("Unhealthy", message, warning=True)
             if self._judge(kind, probe, states, started):
                 return
             await self._host.clock.sleep(max(probe.period_seconds, 1))
@@ -242,9 +244,7 @@ class Supervisor:
         verdict = health(self._probes, states)
         if verdict.kill and not self._stopping.is_set():
             name = self.now.name
-            self._host.emit(
-                "Killing", f"Container {name} failed {verdict.kill} probe, will be restarted", name
-            )
+            self._host.emit("Killing", f"Container {name} failed {verdict.kill} probe, will be restarted")
             self._kill(probe.termination_grace_period_seconds)
             return True
         if (verdict.started, verdict.ready) != (self.now.started, self.now.ready):
@@ -278,9 +278,7 @@ class Supervisor:
             return
         result = await perform(handler, target, self._host.processes, seconds=HOOK_SECONDS)
         if not result.success:
-            self._host.emit(
-                "FailedPostStartHook", f"PostStartHook failed: {result.output}", self.now.name, warning=True
-            )
+            self._host.emit("FailedPostStartHook", f"PostStartHook failed: {result.output}", warning=True)
             self._kill(None)
             await asyncio.Event().wait()
         verdict = health(self._probes, {})
@@ -298,7 +296,7 @@ class Supervisor:
                 await asyncio.wait({doing}, timeout=min(seconds(), 0.5))
             if doing.done() and not doing.result().success:
                 said = f"PreStopHook failed: {doing.result().output}"
-                self._host.emit("FailedPreStopHook", said, self.now.name, warning=True)
+                self._host.emit("FailedPreStopHook", said, warning=True)
         finally:
             doing.cancel()
         return True
@@ -316,7 +314,7 @@ class Supervisor:
             message = f"back-off {wait:g}s restarting failed container={name} pod={self._host.label}"
             self._set(state=Waiting("CrashLoopBackOff", message), last=ended)
             said = f"Back-off restarting failed container {name} in pod {self._host.label}"
-            self._host.emit("BackOff", said, name, warning=True)
+            self._host.emit("BackOff", said, warning=True)
             await self._pause(wait)
             if self._stopping.is_set():
                 return

@@ -19,6 +19,7 @@ from rollout.api.meta import Object, metadata
 from rollout.api.resources import CONFIG_MAPS, PODS, SECRETS, Resource
 from rollout.errors import ApiError, Conflict, NotFound
 from rollout.runtime.clock import Clock
+from rollout.runtime.events import Recorder
 from rollout.runtime.kube import Kube
 from rollout.runtime.queue import Backoff
 from rollout.runtime.store import version_of
@@ -39,9 +40,7 @@ from rollout.sandbox.node.podstatus import Terminated, containers_of, pod_status
 from rollout.sandbox.node.prober import Target, named_ports
 from rollout.sandbox.node.probes import BackOff
 from rollout.sandbox.node.process import Processes
-from rollout.sandbox.workloads.decision import Note
 from rollout.sandbox.workloads.endpointslice import PORTS_ANNOTATION
-from rollout.sandbox.workloads.events import Recorder
 
 log = structlog.get_logger()
 
@@ -171,16 +170,16 @@ class PodWorker:
         image = spec.get("image", "")
         program = self._machine.images.program(image)
         if problem := self._machine.images.problem:
-            self.emit("InvalidImagesFile", problem, spec["name"], warning=True)
+            self.emit("InvalidImagesFile", problem, warning=True)
         if not program.known and self._machine.strict_images:
             raise ImageUnknown(
                 f"no entry of images.yaml matches {image!r}; add one, or start the sandbox without --strict-images"
             )
         if not program.known and not spec.get("command"):
             said = f'No entry of images.yaml matches "{image}": running the demo app in its place'
-            self.emit("UnknownImage", said, spec["name"], warning=True)
+            self.emit("UnknownImage", said, warning=True)
         else:
-            self.emit("Pulled", f'Container image "{image}" already present on machine', spec["name"])
+            self.emit("Pulled", f'Container image "{image}" already present on machine')
         assert self._address is not None
         pod = {**self._pod, "status": {**(self._pod.get("status") or {}), "podIP": self._address.ip}}
         return launch(
@@ -200,11 +199,8 @@ class PodWorker:
     def changed(self) -> None:
         self._dirty.set()
 
-    def emit(self, reason: str, message: str, container: str, *, warning: bool = False) -> None:
-        note = Note(reason, message, "Warning" if warning else "Normal")
-        fields = [item["name"] for item in (self._pod.get("spec") or {}).get("containers") or ()]
-        field = "containers" if container in fields else "initContainers"
-        self._machine.recorder.emit(self._pod, note, f"spec.{field}{{{container}}}")
+    def emit(self, reason: str, message: str, *, warning: bool = False) -> None:
+        self._machine.recorder.emit(dict(self._pod), "Warning" if warning else "Normal", reason, message)
 
     async def _lookups(self) -> Lookups:
         maps, secrets = references(self._pod)

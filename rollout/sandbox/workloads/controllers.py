@@ -18,13 +18,13 @@ from rollout.api.resources import (
     Resource,
 )
 from rollout.runtime.clock import Clock
+from rollout.runtime.events import Recorder
 from rollout.runtime.informer import Informer
 from rollout.runtime.kube import Kube
 from rollout.runtime.store import Store
 from rollout.sandbox.workloads import deployment, disruption, endpointslice, job, replicaset
 from rollout.sandbox.workloads.decision import Decision, controller_of
 from rollout.sandbox.workloads.driver import INDEXES, Caches, Controller, Driver, Pass, select
-from rollout.sandbox.workloads.events import Recorder
 
 
 def _selector(obj: Object) -> LabelSelector:
@@ -202,8 +202,9 @@ async def run_workloads(
         for informer in informers.values():
             await informer.wait_synced()
         for controller in controllers:
-            recorder = Recorder(kube, clock, controller.name, enabled=events)
+            recorder = Recorder(kube, clock, component=controller.name) if events else None
             driver = Driver(controller, kube, clock, caches=caches, recorder=recorder, workers=workers)
             driver.subscribe(informers)
-            group.create_task(recorder.run(), name=f"{controller.name} events")
+            if recorder is not None:
+                group.create_task(recorder.run(), name=f"{controller.name} events")
             group.create_task(driver.run(), name=controller.name)

@@ -16,6 +16,7 @@ from rollout.api.meta import Key, Object, key_of, metadata
 from rollout.api.resources import Resource
 from rollout.errors import AlreadyExists, ApiError, Conflict, NotFound
 from rollout.runtime.clock import Clock
+from rollout.runtime.events import Recorder
 from rollout.runtime.fresh import Fresh
 from rollout.runtime.informer import Informer
 from rollout.runtime.kube import Kube
@@ -32,7 +33,6 @@ from rollout.sandbox.workloads.decision import (
     Suffix,
     controller_of,
 )
-from rollout.sandbox.workloads.events import Recorder
 
 Caches = Mapping[Resource, Store]
 
@@ -68,7 +68,7 @@ class Driver:
         clock: Clock,
         *,
         caches: Caches,
-        recorder: Recorder,
+        recorder: Recorder | None,
         workers: int,
     ) -> None:
         self.controller = controller
@@ -136,7 +136,7 @@ class Driver:
     async def _carry_out(self, kube: Kube, about: Object, action: Action) -> None:
         match action:
             case Note():
-                self._recorder.emit(about, action)
+                self._say(about, action)
             case Create():
                 await self._create(kube, about, action)
             case Patch(resource, namespace, name, patch, subresource, note):
@@ -150,7 +150,7 @@ class Driver:
             await kube.create(action.resource, metadata(action.obj)["namespace"], dict(action.obj))
         except ApiError as error:
             if not isinstance(error, (Conflict, AlreadyExists)):
-                self._recorder.emit(about, Note(action.failure, f"Error creating: {error}", "Warning"))
+                self._say(about, Note(action.failure, f"Error creating: {error}", "Warning"))
             raise
         self._say(about, action.note)
 
@@ -166,13 +166,13 @@ class Driver:
         except (NotFound, Conflict):
             return  # gone already, or another object of that name
         except ApiError as error:
-            self._recorder.emit(about, Note(action.failure, f"Error deleting: {error}", "Warning"))
+            self._say(about, Note(action.failure, f"Error deleting: {error}", "Warning"))
             raise
         self._say(about, action.note)
 
     def _say(self, about: Object, note: Note | None) -> None:
-        if note is not None:
-            self._recorder.emit(about, note)
+        if note is not None and self._recorder is not None:
+            self._recorder.emit(dict(about), note.type, note.reason, note.message)
 
 
 def by_label(obj: Object) -> Iterable[str]:
