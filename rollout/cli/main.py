@@ -13,6 +13,7 @@ from rollout.cli.commands import (
     abort,
     completion,
     get,
+    lint,
     pause,
     promote,
     restart,
@@ -59,6 +60,7 @@ _add("pause", pause.pause, pause.EXAMPLES)
 _add("restart", restart.restart, restart.EXAMPLES)
 _set = _group("set", "Change what a Rollout runs.")
 _add("image", set_image.set_image, set_image.EXAMPLES, _set)
+_add("lint", lint.lint, lint.EXAMPLES)
 _add("completion", completion.completion, completion.EXAMPLES)
 _add("version", version.version)
 

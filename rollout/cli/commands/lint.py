@@ -1,0 +1,97 @@
+"""`rollout lint -f FILE`: what is wrong with manifests, without a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rollout.cli.exits import FAILED, USAGE, Failure
+from rollout.cli.options import Output, OutputOption, help_with
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rollout.cli.linting import Report
+
+EXAMPLES = help_with(
+    "rollout lint -f rollout.yaml",
+    "kustomize build . | rollout lint -f -",
+    "rollout lint -f deploy/ -o json",
+    exit_codes=True,
+)
+_SUFFIXES = {".yaml", ".yml", ".json"}
+
+
+def lint(
+    files: Annotated[
+        list[str],
+        typer.Option("--filename", "-f", metavar="FILE", help="File, directory, or - for stdin (repeat)."),
+    ],
+    *,
+    complete: Annotated[
+        bool, typer.Option("--complete", help="Everything that is named must be in the files, too.")
+    ] = False,
+    output: OutputOption = None,
+) -> None:
+    """Check Rollouts and analysis templates, and what they name, without a cluster."""
+    from rollout.cli import output as out
+    from rollout.cli.linting import lint as check
+    from rollout.cli.manifests import read
+
+    found = [one for name, text in _texts(files) for one in read(name, text)]
+    report = check(found, complete=complete)
+    if output in (Output.json, Output.yaml):
+        out.document(report, output)
+    else:
+        out.lines(str(one) for one in report.findings if one.severity == "error")
+        for one in report.findings:
+            if one.severity != "error":
+                out.say(str(one))
+        out.say(_conclusion(report))
+    if report.failed:
+        raise typer.Exit(FAILED)
+
+
+def _conclusion(report: Report) -> str:
+    errors = sum(one.severity == "error" for one in report.findings)
+    if errors:
+        return f"{errors} problem{'s' if errors > 1 else ''} found, {report.checked} objects checked."
+    if not report.checked:
+        return "Nothing to check: no Rollout and no analysis template in these files."
+    return f"{report.checked} object{'s' if report.checked > 1 else ''} checked: no problems."
+
+
+def _texts(files: list[str]) -> Iterator[tuple[str, str]]:
+    """(name, text) of every file; of a directory all YAML and JSON below it, in order."""
+    import sys
+    from pathlib import Path
+
+    for name in files:
+        if name == "-":
+            yield "<stdin>", _decoded("<stdin>", sys.stdin.buffer.read())
+            continue
+        path = Path(name)
+        if path.is_dir():
+            below = sorted(one for one in path.rglob("*") if one.suffix in _SUFFIXES and one.is_file())
+            if not below:
+                raise Failure(USAGE, f"{name}: no YAML or JSON files in this directory")
+        else:
+            below = [path]
+        for one in below:
+            yield str(one), _decoded(str(one), _bytes(one))
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Failure(USAGE, f"cannot read {path}: {error.strerror}") from error
+
+
+def _decoded(name: str, data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise Failure(USAGE, f"{name} is not text in UTF-8 ({error.reason} at byte {error.start})") from error
