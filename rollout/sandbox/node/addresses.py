@@ -8,6 +8,7 @@ side by side do not collide. Where only 127.0.0.1 exists (macOS), pods share it 
 from __future__ import annotations
 
 import errno
+import re
 import socket
 from collections.abc import Mapping, Sequence
 from random import Random  # noqa: TID251 - only the type; the instance is the clock's
@@ -31,8 +32,11 @@ class Address(msgspec.Struct, frozen=True):
 class Addresses:
     """Gives out addresses. `host_ip` is the node's own."""
 
-    def __init__(self, random: Random, *, shared: bool | None = None) -> None:
-        """SandboxError when no free block is found. `shared` forces one way; None finds out."""
+    def __init__(self, random: Random, *, shared: bool | None = None, wanted: str = "") -> None:
+        """SandboxError when no free block is found. `shared` forces one way; None finds out.
+
+        `wanted` is the `host_ip` of an earlier agent, whose block is taken if it is free.
+        """
         self._used: set[str] = set()
         self._next = 1
         self._lock: socket.socket | None = None
@@ -40,8 +44,8 @@ class Addresses:
         self.host_ip = SHARED
         if shared or (shared is None and not _has_loopback_block()):
             return
-        for _ in range(_ATTEMPTS):
-            self._block = random.randrange(2, 255)
+        earlier = [int(wanted.split(".")[1])] if re.fullmatch(r"127\.[0-9]{1,3}\.0\.1", wanted) else []
+        for self._block in (*earlier, *(random.randrange(2, 255) for _ in range(_ATTEMPTS))):
             self._lock = _listen(f"127.{self._block}.0.1", KUBELET_PORT)
             if self._lock is not None:
                 self.host_ip = f"127.{self._block}.0.1"

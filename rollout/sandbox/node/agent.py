@@ -58,7 +58,7 @@ async def run_node(
     their own (False); None finds out. SandboxError when images.yaml cannot be read or no address is free.
     """
     images = Images(images_path)
-    addresses = Addresses(clock.random, shared=shared_address)
+    addresses = _addresses(clock, state_dir, shared_address)
     passed_on = {key: os.environ[key] for key in PASSED_ON if key in os.environ}
     recorder = Recorder(kube, clock, component="kubelet")
     try:
@@ -80,6 +80,16 @@ async def run_node(
             await NodeAgent(machine).run()
     finally:
         addresses.close()
+
+
+def _addresses(clock: Clock, state: Path, shared: bool | None) -> Addresses:
+    """This agent's addresses: its predecessor's, if they are free, so that restarted pods keep theirs."""
+    remembered = state / "node-address"
+    wanted = remembered.read_text() if remembered.exists() else ""
+    addresses = Addresses(clock.random, shared=shared, wanted=wanted)
+    state.mkdir(parents=True, exist_ok=True)
+    remembered.write_text(addresses.host_ip)
+    return addresses
 
 
 class NodeAgent:

@@ -100,6 +100,10 @@ class PodWorker:
 
     async def run(self) -> None:
         meta = metadata(self._pod)
+        if (self._pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}:
+            await self._leaving.wait()
+            await self._end()
+            return
         self.directory.mkdir(parents=True, exist_ok=True)
         wanted = str((self._pod.get("status") or {}).get("podIP", ""))
         self._address = self._machine.addresses.allocate(container_ports(self._pod), wanted)
@@ -110,8 +114,7 @@ class PodWorker:
             await self._leaving.wait()
             self._over = True
             await self._tell()
-            await self._delete()
-            shutil.rmtree(self.directory, ignore_errors=True)
+            await self._end()
         finally:
             writing.cancel()
             self._machine.addresses.release(self._address)
@@ -129,7 +132,7 @@ class PodWorker:
             known = containers_of(self._pod, field, now)
             for item, state in zip(spec.get(field) or (), known, strict=True):
                 into.append(Supervisor(self, item, rule, state))  # type: ignore[arg-type]
-        if (self._pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"} or self._leaving.is_set():
+        if self._leaving.is_set():
             return
         living = asyncio.create_task(self._run_containers(), name=f"containers of {self.label}")
         leaving = asyncio.create_task(self._leaving.wait())
@@ -269,7 +272,8 @@ class PodWorker:
         if version_of(dict(pod)) >= version_of(dict(self._pod)):
             self._pod = pod
 
-    async def _delete(self) -> None:
+    async def _end(self) -> None:
+        """The last word about the pod: the API may forget it, and so do we."""
         meta = metadata(self._pod)
 
         async def write() -> None:
@@ -279,6 +283,7 @@ class PodWorker:
                 )
 
         await self._try(write)
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     async def _try(self, write: Any) -> None:
         """Tries until it works or the pod is gone from the API."""
