@@ -19,6 +19,7 @@ from rollout.api import codec
 from rollout.errors import SandboxError
 from rollout.runtime.clock import SystemClock
 from rollout.sandbox.http.server import ApiServer
+from rollout.sandbox.node.logs import log_source
 from rollout.sandbox.storage import Storage
 from rollout.sandbox.storage.journal import SqliteJournal
 
@@ -45,6 +46,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--data", type=Path, help="keep all objects in this directory; default: in memory only"
     )
+    parser.add_argument(
+        "--node-state", type=Path, help="the node agent's state directory: where `kubectl logs` finds them"
+    )
     parser.add_argument("--detached", action="store_true", help="do not end when standard input closes")
     return parser
 
@@ -59,7 +63,8 @@ async def _serve(arguments: argparse.Namespace) -> None:
         _watch_parent(stop)
     journal = SqliteJournal(arguments.data) if arguments.data is not None else None
     storage = Storage(clock, journal=journal)
-    server = ApiServer(storage, arguments.state, clock, port=arguments.port)
+    logs = log_source(arguments.node_state, clock) if arguments.node_state is not None else None
+    server = ApiServer(storage, arguments.state, clock, port=arguments.port, logs=logs)
     await server.start()
     file = arguments.state / "kubeconfig"
     server.write_kubeconfig(file)

@@ -19,6 +19,9 @@ EncodeEvent = Callable[[str, dict[str, Any]], bytes]
 
 _CHUNK = 256 * 1024
 BOOKMARK_SECONDS = 30.0
+# After a chunk, the next one waits this long and takes along what came meanwhile: in a burst of writes, system
+# calls are what watches cost. An event after a pause goes out at once.
+GATHER_SECONDS = 0.005
 
 
 class Lifeline:
@@ -137,7 +140,7 @@ class WatchResponse:
                     chunk = self._line(watcher.bookmark())
                 if chunk:
                     await _send(send, chunk, more=True)
-                    await asyncio.sleep(0)  # a client that reads fast must not keep the others waiting
+                    await asyncio.sleep(GATHER_SECONDS)
                 else:
                     await lifeline.signal.wait()
             if self._bookmarks and not failed:
