@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from rollout.api.codec import encode
+
 MISSING: Any = object()
 """There was no old value here (None is a value: JSON null)."""
 
@@ -14,12 +16,21 @@ def same(a: Any, b: Any) -> bool:
     """JSON equality: true is not 1, but 1 is 1.0."""
     if a is b:
         return True
+    if a != b:
+        return False  # nearly always the answer, and at C speed
+    try:
+        return encode(a) == encode(b) or _strictly_same(a, b)
+    except (OverflowError, UnicodeError):  # values that JSON bytes cannot hold
+        return _strictly_same(a, b)
+
+
+def _strictly_same(a: Any, b: Any) -> bool:
     if isinstance(a, dict):
-        return isinstance(b, dict) and a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+        return isinstance(b, dict) and a.keys() == b.keys() and all(_strictly_same(a[k], b[k]) for k in a)
     if isinstance(a, list):
-        return isinstance(b, list) and len(a) == len(b) and all(map(same, a, b))
+        return isinstance(b, list) and len(a) == len(b) and all(map(_strictly_same, a, b))
     if isinstance(a, bool) or isinstance(b, bool):
-        return False
+        return a is b
     return bool(a == b)
 
 

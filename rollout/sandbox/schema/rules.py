@@ -38,13 +38,14 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 class Node(msgspec.Struct, frozen=True):
-    """The part of a schema that has rules at or below it."""
+    """The part of a schema that has rules at or below it; `transitions`: some of them look at the old value."""
 
     schema: Schema
     rules: tuple[Rule, ...]
     properties: dict[str, Node]
     additional: Node | None
     items: Node | None
+    transitions: bool
 
 
 def has_rules(schema: Schema) -> bool:
@@ -90,9 +91,11 @@ def _node(schema: Any) -> Node | None:
         if (node := _node(below)) is not None
     }
     additional, items = _node(schema.get("additionalProperties")), _node(schema.get("items"))
-    if rules or properties or additional or items:
-        return Node(schema, rules, properties, additional, items)
-    return None
+    below = [node for node in (*properties.values(), additional, items) if node]
+    if not rules and not below:
+        return None
+    transitions = any(rule.transition for rule in rules) or any(node.transitions for node in below)
+    return Node(schema, rules, properties, additional, items, transitions)
 
 
 def _rule(entry: dict[str, Any]) -> Rule:
@@ -112,7 +115,7 @@ def _rule(entry: dict[str, Any]) -> Rule:
 
 
 def _judge(value: Any, node: Node, path: str, old: Any, *, root: bool = False) -> Iterator[FieldError]:
-    if value is None:
+    if value is None or (not node.transitions and old is not MISSING and same(value, old)):
         return
     if node.rules:
         yield from _apply(value, node, path, old, root=root)

@@ -29,7 +29,7 @@ def validate(obj: Any, schema: Schema, old: Any = None) -> list[FieldError]:
     """
     before = MISSING if old is None else old
     try:
-        errors = [*_node(obj, schema, "", before), *_lists(obj, schema, "", before)]
+        errors = sorted(_node(obj, schema, "", before), key=lambda error: error.type == fields.DUPLICATE)
         if not any(error.type in _BLOCKING for error in errors):
             return [*errors, *rules.broken(obj, schema, before)]
     except RecursionError:
@@ -88,7 +88,8 @@ def _node(value: Any, schema: Schema, path: str, old: Any) -> Iterator[FieldErro
             yield from _array(value, schema, path, old)
         case dict():
             yield from _object(value, schema, path, old)
-    yield from _combined(value, schema, path)
+    if not _COMBINING.isdisjoint(schema):
+        yield from _combined(value, schema, path)
 
 
 def _type_error(value: Any, schema: Schema, path: str) -> FieldError | None:
@@ -160,6 +161,12 @@ def _array(value: list[Any], schema: Schema, path: str, old: Any) -> Iterator[Fi
         yield fields.too_many(path, len(value), high)
     if schema.get("uniqueItems") and len({identity(item) for item in value}) < len(value):
         yield fields.invalid(path, "", f"{path} in body shouldn't contain duplicates")
+    if "x-kubernetes-list-type" in schema:
+        yield from _duplicates(value, schema, path)
+
+
+_SCALARS: dict[type, str] = {str: "string", bool: "boolean"}
+_UNLIMITED = frozenset({"type", "default", "description", "nullable"})
 
 
 def _object(value: dict[str, Any], schema: Schema, path: str, old: Any) -> Iterator[FieldError]:
@@ -168,7 +175,10 @@ def _object(value: dict[str, Any], schema: Schema, path: str, old: Any) -> Itera
     if _limit(high := schema.get("maxProperties")) and len(value) > high:
         yield fields.too_many(path, len(value), high)
     for key, below in _members(value, schema):
-        yield from _node(value[key], below, child(path, key), member_before(key, old))
+        inner = value[key]
+        if below.get("type") == _SCALARS.get(type(inner)) and below.keys() <= _UNLIMITED:
+            continue  # most fields: a string is wanted, a string it is
+        yield from _node(inner, below, child(path, key), member_before(key, old))
     needed = schema.get("required")
     for key in needed if isinstance(needed, list) else ():
         if key not in value:
@@ -184,6 +194,9 @@ def _members(value: dict[str, Any], schema: Schema) -> Iterator[tuple[str, Schem
         below = known.get(key, others)
         if isinstance(below, dict):
             yield key, below
+
+
+_COMBINING = frozenset({"allOf", "anyOf", "oneOf", "not"})
 
 
 def _combined(value: Any, schema: Schema, path: str) -> Iterator[FieldError]:
@@ -215,22 +228,6 @@ def _combined(value: Any, schema: Schema, path: str) -> Iterator[FieldError]:
         yield fields.invalid(NO_FIELD, "", f"{where} must validate all the schemas (allOf){none}")
     if isinstance(unwanted := schema.get("not"), dict) and not any(_node(value, unwanted, path, MISSING)):
         yield fields.invalid(NO_FIELD, "", f"{where} must not validate the schema (not)")
-
-
-def _lists(value: Any, schema: Schema, path: str, old: Any) -> Iterator[FieldError]:
-    """Duplicates in lists of type set and map, anywhere in the object."""
-    if old is not MISSING and same(value, old):
-        return
-    if isinstance(value, dict):
-        for key, below in _members(value, schema):
-            if isinstance(value[key], (dict, list)):
-                yield from _lists(value[key], below, child(path, key), member_before(key, old))
-    elif isinstance(value, list):
-        yield from _duplicates(value, schema, path)
-        if isinstance(items := schema.get("items"), dict):
-            for index, item in enumerate(value):
-                before = item_before(item, old, schema)
-                yield from _lists(item, items, f"{path}[{index}]", before)
 
 
 def _duplicates(value: list[Any], schema: Schema, path: str) -> Iterator[FieldError]:
