@@ -18,6 +18,7 @@ from rollout.cli.commands import (
     promote,
     restart,
     retry,
+    sandbox,
     set_image,
     status,
     undo,
@@ -60,6 +61,11 @@ _add("pause", pause.pause, pause.EXAMPLES)
 _add("restart", restart.restart, restart.EXAMPLES)
 _set = _group("set", "Change what a Rollout runs.")
 _add("image", set_image.set_image, set_image.EXAMPLES, _set)
+_sandbox = _group("sandbox", sandbox.ABOUT)
+_add("up", sandbox.up, sandbox.UP_EXAMPLES, _sandbox)
+_add("down", sandbox.down, sandbox.DOWN_EXAMPLES, _sandbox)
+_add("status", sandbox.status, sandbox.STATUS_EXAMPLES, _sandbox)
+_add("gaps", sandbox.gaps, sandbox.GAPS_EXAMPLES, _sandbox)
 _add("lint", lint.lint, lint.EXAMPLES)
 _add("completion", completion.completion, completion.EXAMPLES)
 _add("version", version.version)
