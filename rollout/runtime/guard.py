@@ -33,7 +33,7 @@ class GuardedFetch:
     """`fetch` as `HttpClient` has it, for URLs that users wrote.
 
     `loopback` allows 127.0.0.0/8 and ::1 (the sandbox, tests). `denied` are further hosts, by name or address: the
-    API server's. `proxies` must say what `client` was made with.
+    API server's.
     """
 
     def __init__(
@@ -42,12 +42,10 @@ class GuardedFetch:
         *,
         loopback: bool = False,
         denied: Collection[str] = (),
-        proxies: bool = True,
     ) -> None:
         self._client = client
         self._loopback = loopback
         self._denied = frozenset(host.lower().rstrip(".") for host in denied)
-        self._proxies = proxies
 
     async def fetch(self, request: Request, *, deadline: float, max_bytes: int = MAX_BYTES) -> Response:
         """As `HttpClient.fetch`. ProviderError before anything is sent when the host is forbidden."""
@@ -62,7 +60,7 @@ class GuardedFetch:
             raise ProviderError("the address is a URL without a host")
         if host in self._denied:
             raise ProviderError(f"{host} may not be asked by metrics")
-        if self._proxies and _proxied(parts.scheme, parts.netloc):
+        if self._client.proxies and _proxied(parts.scheme, parts.netloc):
             if (literal := _literal(host)) is not None:
                 self._check(host, literal)
             return await self._client.fetch(request, deadline=deadline, max_bytes=max_bytes)

@@ -70,7 +70,7 @@ class HttpClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._clock = clock or SystemClock()
-        self._proxies = proxies
+        self.proxies = proxies
         self._transport = transport
         self._clients: dict[bool, httpx.AsyncClient] = {}
 
@@ -146,7 +146,7 @@ class HttpClient:
             client = self._clients[verify] = httpx.AsyncClient(
                 verify=verify,
                 timeout=None,  # noqa: S113 - `fetch` has one deadline for the whole exchange
-                trust_env=self._proxies,
+                trust_env=self.proxies,
                 transport=self._transport,
                 headers={"User-Agent": USER_AGENT},
                 limits=httpx.Limits(max_connections=MAX_CONNECTIONS, max_keepalive_connections=16),

@@ -1,0 +1,35 @@
+"""The metric providers of this release, by the name that stands in a metric's `provider`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from analysis.providers.base import Providers
+from analysis.providers.prometheus import Prometheus
+from rollout.runtime.guard import GuardedFetch
+from rollout.runtime.http import HttpClient
+
+ADDRESS_VARIABLES = ("SUREFOOT_PROMETHEUS_ADDRESS", "ARGO_ROLLOUTS_PROMETHEUS_ADDRESS")
+"""Where a metric that names no address finds Prometheus; the first that is set counts."""
+LOOPBACK_VARIABLE = "SUREFOOT_METRICS_ON_LOOPBACK"
+""""true" lets metrics ask loopback addresses: on one machine, where everything is there."""
+_API_SERVER = (
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+)
+
+
+def providers(client: HttpClient, environment: Mapping[str, str], *, loopback: bool = False) -> Providers:
+    """All providers, asking through `client` but never the API server, metadata services or (unless allowed) loopback.
+
+    `environment` is the process's (os.environ).
+    """
+    guard = GuardedFetch(
+        client,
+        loopback=loopback or environment.get(LOOPBACK_VARIABLE, "").lower() == "true",
+        denied=[*_API_SERVER, *filter(None, [environment.get("KUBERNETES_SERVICE_HOST")])],
+    )
+    address = next((environment[name] for name in ADDRESS_VARIABLES if environment.get(name)), "")
+    return {"prometheus": Prometheus(guard.fetch, default_address=address)}
