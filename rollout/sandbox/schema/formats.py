@@ -111,7 +111,7 @@ _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DNS_LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
 _FORMATS: dict[str, Callable[[str], bool]] = {
-    "byte": _parses(lambda text: base64.b64decode(text, validate=True)),
+    "byte": _parses(lambda text: base64.b64decode(text.translate({10: None, 13: None}), validate=True)),
     "cidr": _parses(_cidr),
     "date": _parses(_date),
     "date-time": _parses(_date_time),

@@ -15,12 +15,14 @@ from rollout.sandbox.schema.defaulting import defaults
 from rollout.sandbox.schema.semantics import validate
 from rollout.sandbox.schema.structural import Schema
 
-__all__ = ["STRUCT", "closure", "defaults", "definitions", "release", "schema_of", "validate"]
+__all__ = ["GO_TYPE", "STRUCT", "closure", "defaults", "definitions", "release", "schema_of", "validate"]
 
 _PREFIX = "#/components/schemas/"
 _PRESERVE = "x-kubernetes-preserve-unknown-fields"
 STRUCT = "x-surefoot-struct"
 """Marks fields that Kubernetes holds as values, not pointers: they exist even when nobody set them."""
+GO_TYPE = "x-surefoot-go"
+"""Kubernetes' own name of an object's type, such as `v1.PodSpec`; decoding errors print it."""
 
 
 @cache
@@ -92,7 +94,8 @@ def _resolved(name: str, above: tuple[str, ...] = ()) -> Schema:
     if short == "Quantity":
         return {"format": "quantity"}
     path = (*above, name) if _recursive(name) else above
-    return _inlined(_data()["schemas"][name], path)
+    schema = _inlined(_data()["schemas"][name], path)
+    return {**schema, GO_TYPE: ".".join(name.split(".")[-2:])} if "properties" in schema else schema
 
 
 @cache
