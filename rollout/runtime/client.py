@@ -65,6 +65,7 @@ class HttpKube:
         self._watch_silence = watch_silence
         self._manager = field_manager
         self._places = asyncio.Semaphore(in_flight)
+        self._looking_up = asyncio.Lock()
         self._credentials = Credentials(connection, self._clock)
         self._tls: tuple[Identity, ssl.SSLContext | bool] | None = None
         self._session = aiohttp.ClientSession(
@@ -246,7 +247,7 @@ class HttpKube:
         code = "error"
         try:
             async with asyncio.timeout(deadline):
-                identity = await self._credentials.current()
+                identity = await self._who()
                 async with self._places, self._open(request, identity, progress) as response:
                     body = await _bounded_body(request, response)
                     code = str(response.status)
@@ -279,6 +280,14 @@ class HttpKube:
             trace_request_ctx=progress,
         )
 
+    async def _who(self) -> Identity:
+        """The identity to use now; a plugin is run once, however many requests wait for it."""
+        identity = self._credentials.known()
+        if identity is None:
+            async with self._looking_up:
+                identity = await self._credentials.current()
+        return identity
+
     def _tls_for(self, identity: Identity) -> ssl.SSLContext | bool:
         """One TLS context per client certificate, so that connections are shared; plugins may change it."""
         if self._tls is None or (self._tls[0].certificate, self._tls[0].key) != (
@@ -297,7 +306,7 @@ class HttpKube:
         response: aiohttp.ClientResponse | None = None
         try:
             async with asyncio.timeout(self._deadline):
-                identity = await self._credentials.current()
+                identity = await self._who()
                 response = await self._open(request, identity, SimpleNamespace(sent=False))
                 code = str(response.status)
                 if response.status != 200:

@@ -126,12 +126,16 @@ class Credentials:
         """Whether looking it up again may give another identity: worth one more try after a 401."""
         return bool(self._connection.plugin or self._connection.token_file)
 
+    def known(self) -> Identity | None:
+        """The identity to use now if it need not be looked up."""
+        identity = self._identity
+        return None if identity is None or self._old(identity) else identity
+
     async def current(self) -> Identity:
         """The identity to use now. ConfigError if a token file or plugin fails."""
-        identity = self._identity
-        if identity is None or self._old(identity):
-            identity = await self._look_up()
-            self._identity = identity
+        identity = self.known()
+        if identity is None:
+            identity = self._identity = await self._look_up()
             self._until = self._clock.monotonic() + TOKEN_FILE_SECONDS
         return identity
 

@@ -41,7 +41,7 @@ def strip(obj: Object) -> Object:
 
 
 class Informer:
-    """List+watch of one resource in some namespaces (default: all) into `store`.
+    """List+watch of one resource in some namespaces (default, and for cluster-scoped ones always: all) into `store`.
 
     `optional`: a resource that the server does not know counts as an empty list until it appears (CRDs that are
     installed later); otherwise `synced` stays False and `problem` says why.
@@ -68,7 +68,7 @@ class Informer:
         self.errors = 0
         self._kube = kube
         self._clock = clock
-        self._scopes: tuple[Scope, ...] = tuple(namespaces) or (None,)
+        self._scopes: tuple[Scope, ...] = (tuple(namespaces) if resource.namespaced else ()) or (None,)
         self._labels = labels
         self._fields = fields
         self._optional = optional

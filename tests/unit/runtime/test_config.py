@@ -1,5 +1,6 @@
 """Kubeconfig files as kubectl reads them, in-cluster credentials, and errors that say where to look."""
 
+import asyncio
 import base64
 import os
 import ssl
@@ -14,6 +15,7 @@ import yaml
 
 from rollout.errors import ConfigError
 from rollout.runtime import config
+from rollout.runtime.client import HttpKube
 from rollout.runtime.clock import SystemClock
 from rollout.runtime.config import Connection, contexts, load
 from rollout.runtime.credentials import Credentials, Identity, static_identity, tls_context
@@ -214,6 +216,15 @@ EOF"""
 async def test_an_exec_plugin_is_run_relative_to_its_kubeconfig(tmp_path: Path) -> None:
     identity = await Credentials(plugin(tmp_path, CREDENTIAL), SystemClock()).current()
     assert identity.authorization == "Bearer from-login"
+
+
+async def test_a_plugin_is_run_once_for_many_requests(tmp_path: Path) -> None:
+    counted = plugin(tmp_path, f"echo run >> {tmp_path}/runs\n{CREDENTIAL}")
+    kube = HttpKube(counted)
+    identities = await asyncio.gather(*(kube._who() for _ in range(5)))
+    await kube.close()
+    assert {identity.authorization for identity in identities} == {"Bearer from-login"}
+    assert (tmp_path / "runs").read_text() == "run\n"
 
 
 @pytest.mark.parametrize(
