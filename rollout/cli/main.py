@@ -12,6 +12,7 @@ from rollout.cli import exits
 from rollout.cli.commands import (
     abort,
     completion,
+    controller,
     get,
     lint,
     pause,
@@ -66,6 +67,8 @@ _add("up", sandbox.up, sandbox.UP_EXAMPLES, _sandbox)
 _add("down", sandbox.down, sandbox.DOWN_EXAMPLES, _sandbox)
 _add("status", sandbox.status, sandbox.STATUS_EXAMPLES, _sandbox)
 _add("gaps", sandbox.gaps, sandbox.GAPS_EXAMPLES, _sandbox)
+_controller = _group("controller", controller.ABOUT)
+_add("run", controller.run, controller.RUN_EXAMPLES, _controller)
 _add("lint", lint.lint, lint.EXAMPLES)
 _add("completion", completion.completion, completion.EXAMPLES)
 _add("version", version.version)

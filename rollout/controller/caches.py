@@ -94,7 +94,7 @@ class Caches:
             raw=raw,
             replica_sets=tuple(self._owned(REPLICA_SETS, uid, ReplicaSet)),
             runs=tuple(self._owned(ANALYSIS_RUNS, uid, AnalysisRun)),
-            services=self._services(namespace, rollout),
+            services=self._services(rollout),
             routes=self._routes(rollout),
             templates=self._templates(namespace, rollout),
             pods=await self._pods(namespace, uid) if restarting else (),
@@ -105,7 +105,7 @@ class Caches:
         children = [view(obj, kind) for obj in self.informers[resource].store.owned_by(uid)]
         return [child for child in children if child.metadata.controlled_by(uid)]
 
-    def _services(self, namespace: str, rollout: Rollout) -> dict[str, Service]:
+    def _services(self, rollout: Rollout) -> dict[str, Service]:
         found = {}
         for ref in references(rollout).services:
             if (obj := self.get(SERVICES, ref.key)) is not None:

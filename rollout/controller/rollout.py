@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 import structlog
 
@@ -35,7 +35,7 @@ log = structlog.get_logger()
 class Recorder(Protocol):
     """Where Kubernetes Events go (`rollout.runtime.events`)."""
 
-    def event(self, obj: Object, reason: str, message: str, type: str = "Normal") -> None: ...
+    def emit(self, about: Object, type: Literal["Normal", "Warning"], reason: str, message: str) -> None: ...
 
 
 class RolloutController:
@@ -59,7 +59,7 @@ class RolloutController:
         self._recorder = recorder
         self._on_plan = on_plan
         self.caches = Caches(kube, clock, namespaces)
-        self._fresh = Fresh((one.store for one in self.caches.informers.values()), clock=clock)
+        self.fresh = Fresh((one.store for one in self.caches.informers.values()), clock=clock)
         self._validated: dict[Key, tuple[str, int, tuple[Problem, ...]]] = {}
         self.runner: Runner[Key] = Runner(
             "rollout",
@@ -67,7 +67,7 @@ class RolloutController:
             clock=clock,
             workers=workers,
             keys=self.caches.rollouts,
-            ready=self._fresh.ready,
+            ready=self.fresh.ready,
             on_reconcile=on_reconcile,
         )
         for resource, informer in self.caches.informers.items():
@@ -86,7 +86,7 @@ class RolloutController:
         raw = self.caches.get(ROLLOUTS, key)
         if raw is None or metadata(raw).get("deletionTimestamp") or not self._ours(raw):
             self._validated.pop(key, None)
-            self._fresh.forget(key)
+            self.fresh.forget(key)
             return None
         now = self._clock.now()
         problems = self._problems(raw)
@@ -106,7 +106,7 @@ class RolloutController:
         key = rollout.metadata.key
         if self._on_plan is not None:
             self._on_plan(key, decision)
-        kube = self._fresh.kube(key, self._kube)
+        kube = self.fresh.kube(key, self._kube)
         version = await effects.apply(decision.actions, rollout, kube)
         patch = codec.merge_diff(codec.plain(rollout.status), codec.plain(decision.status))
         if patch:
@@ -114,8 +114,8 @@ class RolloutController:
         for event in decision.events:
             log.info(event.reason, message=event.message, rollout=str(key))
             if self._recorder is not None:
-                kind = "Warning" if event.warning else "Normal"
-                self._recorder.event(raw, event.reason, event.message, kind)
+                kind: Literal["Normal", "Warning"] = "Warning" if event.warning else "Normal"
+                self._recorder.emit(raw, kind, event.reason, event.message)
         if decision.again:
             return After(0.0)
         if decision.wake_at is not None:

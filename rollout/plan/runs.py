@@ -22,7 +22,7 @@ from rollout.api.rollout import (
     RolloutAnalysis,
     RunStatus,
 )
-from rollout.core import runs as core_runs
+from rollout.core.runs import run_spec
 from rollout.core.observed import Observed
 from rollout.plan.draft import Draft
 
@@ -110,7 +110,7 @@ def build(seen: Observed, role: Role, analysis: RolloutAnalysis) -> dict[str, An
             "annotations": {REVISION: str(sets.revision)},
             "ownerReferences": [owner(seen)],
         },
-        "spec": core_runs.run_spec(
+        "spec": run_spec(
             analysis,
             seen.templates,
             rollout_object=seen.raw,

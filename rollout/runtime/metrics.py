@@ -58,7 +58,7 @@ class Metrics:
             buckets=SECONDS,
             registry=self.registry,
         )
-        self._runners: list[Runner[str]] = []
+        self._runners: list[Runner[Any]] = []
         self._clients: list[HttpKube] = []
         self._informers: list[Informer] = []
         self._electors: list[Elector] = []
@@ -83,7 +83,7 @@ class Metrics:
 
         return observe
 
-    def add_runner(self, runner: Runner[str]) -> None:
+    def add_runner(self, runner: Runner[Any]) -> None:
         self._runners.append(runner)
         runner.queue.on_wait = self._queue_time.labels(runner.name).observe
 

@@ -9,5 +9,5 @@ class PlainRecorder:
     def __init__(self) -> None:
         self.told: list[tuple[str, str]] = []
 
-    def event(self, obj: Object, reason: str, message: str, type: str = "Normal") -> None:
+    def emit(self, about: Object, type: str, reason: str, message: str) -> None:
         self.told.append((reason, message))

@@ -63,12 +63,16 @@ def up(
         list[str] | None,
         typer.Option("--crds", metavar="DIR", help="More CRDs (repeat).", show_default=False),
     ] = None,
+    controller: Annotated[
+        bool, typer.Option("--controller/--no-controller", help="Run Surefoot's controllers in it, too.")
+    ] = True,
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay, and stop everything on Ctrl-C.")
     ] = False,
 ) -> None:
     """Start the sandbox, or say that it is up already."""
     from rollout.cli import output as out
+    from rollout.cli.sandbox_parts import controller_command, our_crds
     from rollout.sandbox.config import SandboxConfig
     from rollout.sandbox.supervisor import Sandbox, run_foreground
     from rollout.sandbox.supervisor import up as start
@@ -83,7 +87,8 @@ def up(
         data=data,
         images=images,
         strict_images=strict_images,
-        crds=tuple(crds or ()),
+        crds=(str(our_crds()), *(crds or ())),
+        commands=(controller_command(),) if controller else (),
     )
 
     def tell(found: Sandbox) -> None:

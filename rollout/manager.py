@@ -1,0 +1,252 @@
+"""Wires the controllers into one process: caches, leadership, workers, events, metrics, health.
+
+Caches run from the start, so that a standby is warm; only the leader's workers run. Everything ends together: on
+SIGTERM running reconciles finish, events are sent, and the lease is released.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+import structlog
+
+from analysis.controller import AnalysisController
+from analysis.providers.registry import providers
+from rollout.api.meta import metadata, time_of
+from rollout.api.resources import ANALYSIS_RUNS, LEASES, ROLLOUTS
+from rollout.controller.rollout import RolloutController
+from rollout.errors import ConfigError, Forbidden, NotFound
+from rollout.runtime import logs
+from rollout.runtime.client import HttpKube
+from rollout.runtime.clock import Clock, SystemClock
+from rollout.runtime.config import Connection, load
+from rollout.runtime.events import Recorder
+from rollout.runtime.http import HttpClient
+from rollout.runtime.kube import Kube, Object
+from rollout.runtime.leader import Elector, FencedKube
+from rollout.runtime.metrics import Metrics
+from rollout.runtime.serve import HealthServer
+from rollout.runtime.watchdog import LoopWatchdog
+
+log = structlog.get_logger()
+
+LEASE_NAME = "surefoot-controller"
+# The Lease by which the controller that users come from elects its leader (study/argo-rollouts.md 1.10).
+FOREIGN_LEASE = "argo-rollouts-controller-lock"
+STALE_WATCH_SECONDS = 300.0
+STOP_SECONDS = 25.0
+
+
+class ControllerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What `rollout controller run` is told. `namespaces` empty = all; `address` "" = serve no metrics.
+
+    `lease_namespace` is where the election's Lease lives. `take_over` starts beside another live controller
+    of the same API, or takes a lease that is still held.
+    """
+
+    kubeconfig: str = ""
+    context: str = ""
+    as_user: str = ""
+    namespaces: tuple[str, ...] = ()
+    instance_id: str = ""
+    lease_namespace: str = "default"
+    leader_election: bool = True
+    take_over: bool = False
+    address: str = ""
+    workers: int = 10
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
+
+
+def connection_of(config: ControllerConfig, environ: Mapping[str, str] = os.environ) -> Connection:
+    """The API to work for. Outside a cluster it must be named: nobody's current context is taken by accident."""
+    found = load(
+        kubeconfig=config.kubeconfig, context=config.context, as_user=config.as_user, environ=environ
+    )
+    in_cluster = not found.context
+    if not in_cluster and not config.context and not config.kubeconfig:
+        raise ConfigError(
+            f"this would control the rollouts of context {found.context!r} ({found.server}); "
+            f"say so: rollout controller run --context {found.context}"
+        )
+    return found
+
+
+def run(config: ControllerConfig) -> None:
+    """Run the controllers until SIGTERM or SIGINT. Raises ConfigError, ApiError, LeadershipLost."""
+    logs.configure(level=config.log_level, format=config.log_format)
+    asyncio.run(serve(config, connection_of(config)))
+
+
+async def serve(config: ControllerConfig, connection: Connection) -> None:
+    """The controllers of one process, to their end."""
+    clock = SystemClock()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    kube = HttpKube(connection, clock=clock)
+    http = HttpClient(clock=clock)
+    try:
+        await refuse_beside_another(kube, clock, take_over=config.take_over)
+        await Manager(config, kube, http, clock, stop).run()
+    finally:
+        await http.close()
+        await kube.close()
+
+
+async def refuse_beside_another(kube: Kube, clock: Clock, *, take_over: bool) -> None:
+    """Two controllers of one API undo each other's work: refuse to be the second one."""
+    try:
+        page = await kube.list(LEASES, fields=f"metadata.name={FOREIGN_LEASE}")
+    except (Forbidden, NotFound):
+        return  # a least-privileged controller may not look into other namespaces
+    for lease in page.items:
+        if _is_held(lease, clock) and not take_over:
+            where = metadata(lease).get("namespace", "")
+            holder = (lease.get("spec") or {}).get("holderIdentity", "")
+            raise ConfigError(
+                f"another controller of {ROLLOUTS.group} is at work in this cluster: {holder} holds the Lease "
+                f"{where}/{FOREIGN_LEASE}. Scale it down first, or say --take-over"
+            )
+
+
+def _is_held(lease: Object, clock: Clock) -> bool:
+    spec = lease.get("spec") or {}
+    renewed = time_of(spec.get("renewTime"))
+    if not spec.get("holderIdentity") or renewed is None:
+        return False
+    return (clock.now() - renewed).total_seconds() < float(spec.get("leaseDurationSeconds") or 15)
+
+
+class Manager:
+    """The parts of one controller process."""
+
+    def __init__(
+        self, config: ControllerConfig, kube: HttpKube, http: HttpClient, clock: Clock, stop: asyncio.Event
+    ) -> None:
+        self._config = config
+        self._stop = stop
+        self._metrics = Metrics()
+        self._elector = Elector(
+            kube,
+            namespace=config.lease_namespace,
+            name=f"{LEASE_NAME}-{config.instance_id}" if config.instance_id else LEASE_NAME,
+            identity=f"{socket.gethostname()}_{os.getpid()}_{clock.uid()[:8]}",
+            clock=clock,
+            take_over=config.take_over,
+            on_doubt=self._doubt,
+        )
+        writer: Kube = FencedKube(kube, self._elector) if config.leader_election else kube
+        self._recorder = Recorder(kube, clock, component="rollouts-controller")
+        self._step = RolloutController(
+            writer,
+            clock,
+            namespaces=config.namespaces,
+            instance_id=config.instance_id,
+            workers=config.workers,
+            recorder=self._recorder,
+            on_reconcile=self._metrics.reconcile("rollout"),
+        )
+        self._analysis = AnalysisController(
+            writer,
+            clock,
+            providers(http, os.environ),
+            namespaces=config.namespaces,
+            instance_id=config.instance_id,
+            recorder=self._recorder,
+            informer=self._step.caches.informers[ANALYSIS_RUNS],
+            on_reconcile=self._metrics.reconcile("analysis"),
+        )
+        self._watchdog = LoopWatchdog(
+            clock, on_fatal=lambda lag: self._elector.give_up(f"the event loop was blocked for {lag:.1f} s")
+        )
+        self._watch(kube)
+
+    async def run(self) -> None:
+        """Until told to stop. Leadership lost, or any part failing, ends all of it."""
+        async with asyncio.TaskGroup() as group:
+            background = [
+                group.create_task(self._step.caches.run(), name="caches"),
+                group.create_task(self._recorder.run(), name="events"),
+                group.create_task(self._watchdog.run(), name="watchdog"),
+                group.create_task(self._serve(), name="metrics and health"),
+            ]
+            work = group.create_task(self._lead_until_stopped(), name="controllers")
+            await work
+            await self._recorder.drain()
+            for task in background:
+                task.cancel()
+
+    async def _lead_until_stopped(self) -> None:
+        leading = self._elector.run(self._work) if self._config.leader_election else self._work()
+        work = asyncio.ensure_future(leading)
+        stopped = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                log.info("stopping")
+                if self._elector.leading or not self._config.leader_election:
+                    # Running reconciles finish; then `run` of the runners returns and the lease is released.
+                    self._step.stop()
+                    self._analysis.stop()
+                    await asyncio.wait({work}, timeout=STOP_SECONDS)
+        finally:
+            stopped.cancel()
+            if not work.done():
+                work.cancel()
+            await asyncio.gather(work, stopped, return_exceptions=True)
+        if not work.cancelled():
+            work.result()
+
+    async def _work(self) -> None:
+        log.info("controllers start", namespaces=self._config.namespaces or "all")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._step.run(), name="rollout controller")
+            group.create_task(self._analysis.run(), name="analysis controller")
+
+    def _doubt(self, in_doubt: bool) -> None:
+        """While it is uncertain whether we lead, no new key is taken."""
+        for runner in (self._step.runner, self._analysis.runner):
+            if in_doubt:
+                runner.queue.pause()
+            else:
+                runner.queue.resume()
+
+    def _watch(self, kube: HttpKube) -> None:
+        self._metrics.add_client(kube)
+        self._metrics.add_elector(self._elector)
+        self._metrics.add_recorder(self._recorder)
+        self._metrics.add_watchdog(self._watchdog)
+        self._metrics.add_barrier(self._step.fresh)
+        for informer in self._step.caches.informers.values():
+            self._metrics.add_informer(informer)
+        for runner in (self._step.runner, self._analysis.runner):
+            self._metrics.add_runner(runner)
+
+    async def _serve(self) -> None:
+        if not self._config.address:
+            return
+        checks = {"caches": self._caches_problem}
+        async with HealthServer(
+            self._config.address, metrics=self._metrics, ready=checks, healthy={"watches": self._stall}
+        ) as server:
+            log.info("serving metrics and health", port=server.port)
+            await asyncio.Event().wait()
+
+    def _caches_problem(self) -> str:
+        waiting = [str(r) for r, one in self._step.caches.informers.items() if not one.synced()]
+        return f"waiting for {', '.join(waiting)}" if waiting else ""
+
+    def _stall(self) -> str:
+        """A watch that has been silent for minutes hides the world: better a fresh process."""
+        silent = [
+            str(r) for r, one in self._step.caches.informers.items() if one.age() > 2 * STALE_WATCH_SECONDS
+        ]
+        return f"no word from the watches of {', '.join(silent)}" if silent else ""
