@@ -34,6 +34,12 @@ def _pattern(pattern: str) -> Any:
         return None
 
 
+def is_pattern(pattern: str) -> bool:
+    """Whether `pattern` is a valid RE2 expression."""
+    program = _pattern(pattern)
+    return program is not None and program.eval(data={"text": ""}).type() != cel.Type.ERROR
+
+
 def matches(pattern: str, text: str) -> bool:
     """Whether RE2 `pattern` occurs in `text` (unanchored, as in JSON Schema). A bad pattern matches nothing."""
     program = _pattern(pattern)

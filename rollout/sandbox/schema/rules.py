@@ -48,6 +48,19 @@ class Node(msgspec.Struct, frozen=True):
     transitions: bool
 
 
+REASONS = (fields.DUPLICATE, fields.FORBIDDEN, fields.INVALID, fields.REQUIRED)
+"""What a rule may name as its `reason`."""
+
+
+def compile_error(text: str) -> str:
+    """Why an expression does not compile; "" when it does."""
+    try:
+        _compiled(text)
+    except RuntimeError as error:
+        return _first_line(error)
+    return ""
+
+
 def has_rules(schema: Schema) -> bool:
     return _plan(schema) is not None
 
