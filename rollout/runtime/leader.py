@@ -145,7 +145,7 @@ class Elector:
         except NotFound:
             seen = self._observed[0].transitions if self._observed else 0
             return await self._write(None, seen + 1)
-        record = self._record(found)
+        record = _record(found, self._lease)
         self.holder = record.holder
         now = self._clock.monotonic()
         if self._observed is None or self._observed[0] != record:
@@ -174,7 +174,7 @@ class Elector:
             return await self._write(None, self.fence + 1)
         except Conflict:
             found = await self._kube.get(LEASES, self._namespace, self.name)
-            record = self._record(found)
+            record = _record(found, self._lease)
             self.holder = record.holder
             if record.holder != self.identity:
                 self._complaint = f"{record.holder or 'nobody'} holds it"
@@ -210,15 +210,6 @@ class Elector:
             "renewTime": now,
             "leaseTransitions": transitions,
         }
-
-    def _record(self, lease: Object) -> _Record:
-        spec = lease.get("spec") or {}
-        return _Record(
-            str(spec.get("holderIdentity") or ""),
-            float(spec.get("leaseDurationSeconds") or self._lease),
-            str(spec.get("renewTime") or ""),
-            int(spec.get("leaseTransitions") or 0),
-        )
 
     async def _attempt(self, action: Callable[[], Awaitable[bool]], deadline: float) -> bool:
         """Try `action`; a failure is noted, said once, and left to the next attempt."""
@@ -287,6 +278,41 @@ class Elector:
                 await self._kube.replace(LEASES, self._namespace, self.name, obj)
         except (ApiError, TimeoutError) as error:
             log.warning("could not release the lease; a standby takes it when it runs out", error=str(error))
+
+
+async def live_holder(
+    kube: Kube, *, namespace: str, name: str, clock: Clock, retry: float = RETRY_SECONDS
+) -> str:
+    """Who holds the Lease and is alive: seen to renew it while we looked, for at most its duration. "" if nobody.
+
+    For a person's question ("is another controller running?"); election itself needs no such look.
+    """
+    first: _Record | None = None
+    started = clock.monotonic()
+    while True:
+        try:
+            record = _record(await kube.get(LEASES, namespace, name), LEASE_SECONDS)
+        except NotFound:
+            return ""
+        if first is None:
+            first = record
+        if not record.holder:
+            return ""
+        if record != first:
+            return record.holder
+        if clock.monotonic() - started >= record.duration:
+            return ""
+        await clock.sleep(retry)
+
+
+def _record(lease: Object, default_duration: float) -> _Record:
+    spec = lease.get("spec") or {}
+    return _Record(
+        str(spec.get("holderIdentity") or ""),
+        float(spec.get("leaseDurationSeconds") or default_duration),
+        str(spec.get("renewTime") or ""),
+        int(spec.get("leaseTransitions") or 0),
+    )
 
 
 def _lease(found: Object | None, namespace: str, name: str, spec: dict[str, Any]) -> Object:

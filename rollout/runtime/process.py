@@ -220,7 +220,7 @@ def _find(argv: Sequence[str], env: Mapping[str, str], cwd: Path | None) -> str:
         raise ProcessError("there is no command to start")
     command = argv[0]
     if "/" in command:
-        path = (cwd or Path.cwd()) / command
+        path = ((cwd or Path.cwd()) / command).absolute()
         if not path.exists():
             raise ProcessError(f"cannot start {command}: no such file")
         if not os.access(path, os.X_OK) or path.is_dir():

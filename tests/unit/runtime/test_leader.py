@@ -15,7 +15,7 @@ from rollout.api.resources import CONFIG_MAPS, LEASES
 from rollout.errors import AlreadyExists, Conflict, NotFound, Unavailable
 from rollout.runtime.clock import LoopClock
 from rollout.runtime.kube import Object
-from rollout.runtime.leader import Elector, FencedKube, LeadershipLost
+from rollout.runtime.leader import Elector, FencedKube, LeadershipLost, live_holder
 from tests import virtual
 
 
@@ -461,6 +461,29 @@ def test_giving_up_ends_the_work_at_once() -> None:
             with pytest.raises(LeadershipLost, match="blocked for 8 s"):
                 await task
             assert work.ended == "cancelled"
+
+    virtual.run(main)
+
+
+def test_a_live_holder_is_told_from_a_dead_or_absent_one() -> None:
+    async def main(clock: LoopClock) -> None:
+        server = Leases()
+        link = Link(server)
+
+        async def look() -> str:
+            return await live_holder(link, namespace="ns", name="surefoot", clock=clock)  # type: ignore[arg-type]
+
+        assert await look() == ""
+        async with candidate(Link(server), "a", clock) as (_, _, task):
+            await clock.sleep(5)
+            before = clock.monotonic()
+            assert await look() == "a"
+            assert clock.monotonic() - before < 5
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        assert await look() == ""  # released
+        server.edit(holderIdentity="dead", leaseDurationSeconds=15)
+        assert await look() == ""
 
     virtual.run(main)
 
