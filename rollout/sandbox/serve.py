@@ -36,7 +36,7 @@ from rollout.runtime.unix_http import UnixHttp
 from rollout.sandbox.children import Child, Command, first_of, stop_all
 from rollout.sandbox.config import SandboxConfig
 from rollout.sandbox.mesh import envoy
-from rollout.sandbox.mesh.bootstrap import ENDPOINTS_DIRECTORY, Ports
+from rollout.sandbox.mesh.bootstrap import Ports
 from rollout.sandbox.mesh.names import DEFAULT_NAMESPACE, proxy_url
 from rollout.sandbox.prometheus.install import require_prometheus
 from rollout.sandbox.state import MARKER, Lock, Part, Record
@@ -206,7 +206,7 @@ class Sandbox:
         self._admin = UnixHttp(files.admin_socket)
         self._clients.append(self._admin)
         self._pusher = Pusher(files, self._admin, self._clock)
-        self._pusher.prepare(render(Snapshot(), str(files.config / ENDPOINTS_DIRECTORY)))
+        self._pusher.prepare(render(Snapshot()))
         command = Command(
             "envoy",
             tuple(envoy.command(files, path=self._binaries.envoy)),
@@ -266,8 +266,7 @@ class Sandbox:
         from rollout.sandbox.workloads.controllers import run_workloads
 
         config = self._config
-        directory = str(self._state.mesh / "config" / ENDPOINTS_DIRECTORY)
-        driver = Driver(kube, self._clock, self._pusher, directory)
+        driver = Driver(kube, self._clock, self._pusher)
         targets = TargetsDriver(driver.informers, self._clock, self._targets)
 
         self._children["envoy"].before_restart = driver.wake

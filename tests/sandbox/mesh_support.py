@@ -71,7 +71,7 @@ class Mesh:
         self.session = aiohttp.ClientSession()
 
     def rendered(self, snapshot: Snapshot) -> Rendered:
-        return render(snapshot, str(self.files.config / "endpoints"))
+        return render(snapshot)
 
     async def push(self, snapshot: Snapshot) -> bool:
         return await self.pusher.push(self.rendered(snapshot))
@@ -98,7 +98,7 @@ async def running_mesh(root: Path, snapshot: Snapshot) -> AsyncIterator[Mesh]:
     envoy.write_bootstrap(files, Ports())
     admin = UnixHttp(files.admin_socket)
     pusher = Pusher(files, admin, SystemClock())
-    pusher.prepare(render(snapshot, str(files.config / "endpoints")))
+    pusher.prepare(render(snapshot))
     with files.log.open("wb") as log:
         process = await asyncio.create_subprocess_exec(*envoy.command(files), stderr=log)
     try:

@@ -266,3 +266,12 @@ async def test_every_field_that_is_served_is_accepted(tmp_path: Path):
     assert len(problems) == 1
     assert "circuitBreaker" in problems[0]
     await server.stop()
+
+
+async def test_hundreds_of_services_fit(tmp_path: Path):
+    """One file per cluster would cost one of a user's 128 inotify instances each."""
+    names = [f"s{index}" for index in range(150)]
+    async with running_mesh(tmp_path, Snapshot()) as mesh:
+        await mesh.push(Snapshot(services=tuple(map(service, names))))
+        assert (await mesh.get("http://s149/"))[0] == 503
+        assert (await mesh.get("http://s150/"))[0] == 502

@@ -53,7 +53,7 @@ async def create(kube: StorageKube, resource: Resource, obj: Object) -> Object:
 
 @contextlib.asynccontextmanager
 async def driven(kube: StorageKube, mesh: Mesh) -> AsyncIterator[Driver]:
-    driver = Driver(kube, SystemClock(), mesh.pusher, str(mesh.files.config / "endpoints"))
+    driver = Driver(kube, SystemClock(), mesh.pusher)
     running = asyncio.create_task(driver.run())
     try:
         await asyncio.wait_for(driver.live.wait(), 10)

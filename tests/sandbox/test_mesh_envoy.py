@@ -109,6 +109,22 @@ async def test_endpoints_that_leave_finish_what_they_have_and_get_nothing_new(tm
         assert {status for status, _ in await asyncio.gather(*waiting)} == {200}
 
 
+async def test_requests_under_way_outlive_every_change_around_them(tmp_path: Path):
+    """Endpoints come and go, policies change, the route moves away: what is under way is not touched."""
+    async with servers("stable", "canary") as up, running_mesh(tmp_path, split(up, 0)) as mesh:
+        up["stable"].gate = asyncio.Event()
+        waiting = [asyncio.create_task(mesh.get("http://web/")) for _ in range(5)]
+        while len(up["stable"].requests) < 5:
+            await asyncio.sleep(0)
+        for _ in range(3):
+            await mesh.push(split(up, 0, only=("stable",)))
+            await mesh.push(split(up, 50))
+            await mesh.push(split(up, 100, only=("canary",)))
+        await mesh.push(Snapshot())
+        up["stable"].gate.set()
+        assert set(await asyncio.gather(*waiting)) == {(200, "stable")}
+
+
 async def test_pods_come_and_go_under_load_without_a_failed_request(tmp_path: Path):
     """Servers that shut down gracefully once Envoy has let go of them, with kept-alive connections."""
     async with servers("stable", "canary") as up, running_mesh(tmp_path, world(up)) as mesh:

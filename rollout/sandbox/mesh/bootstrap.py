@@ -19,7 +19,6 @@ from rollout.sandbox.mesh.render import GATEWAY_ROUTES, MESH_ROUTES
 
 LISTENERS = ("mesh", "gateway", "metrics")
 CLUSTERS_FILE = "clusters.json"
-ENDPOINTS_DIRECTORY = "endpoints"
 
 
 class Ports(msgspec.Struct, frozen=True):

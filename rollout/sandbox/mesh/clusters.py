@@ -14,7 +14,7 @@ import msgspec
 
 from rollout.sandbox.mesh.model import Endpoint, Object, Problems, Service, ServicePort, World, template_hash
 from rollout.sandbox.mesh.names import cluster_name
-from rollout.sandbox.mesh.protobuf import Resource, file_source, seconds, socket_address, typed
+from rollout.sandbox.mesh.protobuf import Resource, seconds, socket_address, typed
 
 METADATA = "istio"
 UNLIMITED = 4_294_967_295
@@ -27,10 +27,14 @@ CONNECT_TIMEOUT = "10s"  # Istio's default
 
 
 class Cluster(msgspec.Struct, frozen=True):
-    """An Envoy cluster without its endpoints, and its endpoints (ClusterLoadAssignment)."""
+    """An Envoy cluster with its endpoints in it, and how many they are.
+
+    Endpoints are not a discovery resource of their own (EDS): Envoy spends one inotify instance on each
+    file that it follows, of which a user has 128 by default. When endpoints change, Envoy replaces the
+    cluster; requests under way finish on the connections of the old one.
+    """
 
     resource: Resource
-    endpoints: Resource
     size: int
 
 
@@ -49,13 +53,8 @@ def stat_name(name: str) -> str:
     return name.replace(".", "_")
 
 
-def eds_file(name: str) -> str:
-    """The file name of a cluster's endpoints."""
-    return name.replace("|", "_") + ".json"
-
-
-def clusters(world: World, directory: str) -> tuple[dict[str, Cluster], list[Problems]]:
-    """All clusters by name. `directory` is where the endpoint files will be."""
+def clusters(world: World) -> tuple[dict[str, Cluster], list[Problems]]:
+    """All clusters by name."""
     found: dict[str, Cluster] = {}
     problems: list[Problems] = []
     for service in world.services.values():
@@ -74,11 +73,9 @@ def clusters(world: World, directory: str) -> tuple[dict[str, Cluster], list[Pro
             for subset, labels, policy in _subsets(spec, port, report):
                 name = cluster_name(service.host.fqdn, port.number, subset)
                 chosen = [pod for pod in pods if labels.items() <= pod.labels.items()]
-                found[name] = Cluster(
-                    _cluster(name, service, subset, port=port, policy=policy, directory=directory),
-                    _load_assignment(name, chosen),
-                    len(chosen),
-                )
+                resource = _cluster(name, service, subset, port=port, policy=policy)
+                resource["load_assignment"] = _load_assignment(name, chosen)
+                found[name] = Cluster(resource, len(chosen))
     return found, problems
 
 
@@ -236,10 +233,8 @@ def _outlier_detection(spec: Object, report: Problems, path: str) -> Resource:
     return {"outlier_detection": out, "common_lb_config": {"healthy_panic_threshold": {"value": panic}}}
 
 
-def _cluster(
-    name: str, service: Service, subset: str, *, port: ServicePort, policy: Resource, directory: str
-) -> Resource:
-    pool = _connection_pool({}, Problems("", {}), "") | policy
+def _cluster(name: str, service: Service, subset: str, *, port: ServicePort, policy: Resource) -> Resource:
+    pool = _connection_pool({}, Problems("", {}), "") | policy if "common" not in policy else dict(policy)
     protocol = "http2_protocol_options" if port.http2 else "http_protocol_options"
     options = typed(
         "extensions.upstreams.http.v3.HttpProtocolOptions",
@@ -250,8 +245,7 @@ def _cluster(
         "config.cluster.v3.Cluster",
         name=name,
         alt_stat_name=stat_name(name),
-        type="EDS",
-        eds_cluster_config={"eds_config": file_source(f"{directory}/{eds_file(name)}")},
+        type="STATIC",
         typed_extension_protocol_options={"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options},
         metadata={"filter_metadata": {METADATA: _service_labels(service, subset)}},
         **{"lb_policy": "LEAST_REQUEST", "common_lb_config": {"healthy_panic_threshold": {"value": 0}}}
@@ -269,11 +263,10 @@ def _service_labels(service: Service, subset: str) -> dict[str, str]:
 
 
 def _load_assignment(name: str, endpoints: Iterable[Endpoint]) -> Resource:
-    return typed(
-        "config.endpoint.v3.ClusterLoadAssignment",
-        cluster_name=name,
-        endpoints=[{"lb_endpoints": [_lb_endpoint(endpoint) for endpoint in endpoints]}],
-    )
+    return {
+        "cluster_name": name,
+        "endpoints": [{"lb_endpoints": [_lb_endpoint(endpoint) for endpoint in endpoints]}],
+    }
 
 
 def _lb_endpoint(endpoint: Endpoint) -> Resource:

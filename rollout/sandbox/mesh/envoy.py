@@ -63,7 +63,7 @@ def files_in(root: Path) -> EnvoyFiles:
     """The files of an Envoy in `root`, made with mode 0700. Unix sockets need short paths: where `root` is
     too long for one, the socket goes into a private temporary directory."""
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (root / "config" / "endpoints").mkdir(parents=True, exist_ok=True)
+    (root / "config").mkdir(exist_ok=True)
     socket = root / "admin.sock"
     if len(os.fsencode(socket)) > _SOCKET_PATH_LIMIT:
         socket = Path(tempfile.mkdtemp(prefix="surefoot-")) / "admin.sock"

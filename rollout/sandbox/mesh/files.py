@@ -29,13 +29,12 @@ class Files:
         if self.versions.get(name) == version:
             return None
         path = self.directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_name(f".{path.name}.new")
         fresh.write_bytes(body)
         fresh.replace(path)
         self.versions[name] = version
         return version
 
-    def remove(self, name: str) -> None:
+    def forget(self, name: str) -> None:
+        """Write `name` next time, even if its content is the same."""
         self.versions.pop(name, None)
-        (self.directory / name).unlink(missing_ok=True)

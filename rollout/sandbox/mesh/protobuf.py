@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from rollout.api.meta import duration
@@ -22,6 +23,7 @@ def extension(name: str, message: str, /, **fields: Any) -> Resource:
     return {"name": name, "typed_config": typed(message, **fields)}
 
 
+@lru_cache(maxsize=4096)
 def seconds(text: str) -> str:
     """protobuf's Duration of a Go duration. ValueError if malformed or negative."""
     value = duration(str(text))

@@ -3,9 +3,9 @@ is there.
 
 Order, so that no route ever names a cluster that is not there or has just been emptied:
 
-1. endpoints that leave somebody to ask, and clusters (new ones added, old ones kept);
+1. clusters: new ones are added and changed ones replaced, but old ones kept, also those that become empty;
 2. routes, once the clusters are live;
-3. endpoints of clusters that became empty, and the removal of old clusters, once the routes are live.
+3. the removal of old clusters and of the last endpoints of others, once the routes are live.
 
 Live means: Envoy itself reports the version of the file as the one it uses.
 """
@@ -18,8 +18,8 @@ from rollout.api.codec import decode
 from rollout.errors import SurefootError
 from rollout.runtime.clock import Clock
 from rollout.runtime.unix_http import UnixHttp
-from rollout.sandbox.mesh.bootstrap import CLUSTERS_FILE, ENDPOINTS_DIRECTORY, routes_file
-from rollout.sandbox.mesh.clusters import Cluster, eds_file, stat_name
+from rollout.sandbox.mesh.bootstrap import CLUSTERS_FILE, routes_file
+from rollout.sandbox.mesh.clusters import Cluster
 from rollout.sandbox.mesh.envoy import EnvoyFiles
 from rollout.sandbox.mesh.files import Files
 from rollout.sandbox.mesh.protobuf import Resource
@@ -54,10 +54,6 @@ def scope_of_routes(name: str) -> str:
 CLUSTERS_SCOPE = "cluster_manager.cds"
 
 
-def scope_of_endpoints(cluster: str) -> str:
-    return f"cluster.{stat_name(cluster)}"
-
-
 class Pusher:
     """Owns Envoy's configuration directory. Not for concurrent use."""
 
@@ -71,8 +67,6 @@ class Pusher:
 
     def prepare(self, rendered: Rendered) -> None:
         """Write everything at once, for an Envoy that does not run yet."""
-        for name, cluster in rendered.clusters.items():
-            self._write_endpoints(name, cluster)
         self._write_clusters(rendered.clusters)
         for name, routes in rendered.routes.items():
             self._files.write(routes_file(name), [routes])
@@ -81,43 +75,33 @@ class Pusher:
     async def push(self, rendered: Rendered) -> bool:
         """Bring `rendered` to life; False when nothing had changed. Raises Refused or NotLive."""
         self._log_start = self._log.stat().st_size
-        before = self._live
-        waiting: dict[str, str] = {}
-        emptied = {
-            name
-            for name, cluster in rendered.clusters.items()
-            if cluster.size == 0 and name in before and before[name].size
+        wanted = rendered.clusters
+        leaving = {
+            name: cluster
+            for name, cluster in self._live.items()
+            if name not in wanted or (cluster.size and not wanted[name].size)
         }
         refused = (await self.stats()).rejected
-        for name, cluster in rendered.clusters.items():
-            if name not in emptied and (version := self._write_endpoints(name, cluster)):
-                waiting[scope_of_endpoints(name)] = version
-        both = before | rendered.clusters
-        if version := self._write_clusters(both):
-            waiting[CLUSTERS_SCOPE] = version
-        self._live = both
-        changed = bool(waiting)
-        await self._wait(waiting, refused)
-
-        waiting = {}
-        for name, routes in rendered.routes.items():
-            if version := self._files.write(routes_file(name), [routes]):
-                waiting[scope_of_routes(name)] = version
-        changed |= bool(waiting)
-        await self._wait(waiting, refused)
-
-        waiting = {}
-        for name in emptied:
-            if version := self._write_endpoints(name, rendered.clusters[name]):
-                waiting[scope_of_endpoints(name)] = version
-        if version := self._write_clusters(rendered.clusters):
-            waiting[CLUSTERS_SCOPE] = version
-        changed |= bool(waiting)
-        await self._wait(waiting, refused)
-        for name in both.keys() - rendered.clusters.keys():
-            self._files.remove(f"{ENDPOINTS_DIRECTORY}/{eds_file(name)}")
-        self._live = dict(rendered.clusters)
+        changed = await self._clusters({**wanted, **leaving}, refused)
+        changed |= await self._routes(rendered.routes, refused)
+        changed |= await self._clusters(wanted, refused)
         return changed
+
+    async def _clusters(self, clusters: dict[str, Cluster], refused: dict[str, int]) -> bool:
+        version = self._write_clusters(clusters)
+        self._live = dict(clusters)
+        if version:
+            await self._wait({CLUSTERS_SCOPE: version}, refused)
+        return version is not None
+
+    async def _routes(self, configurations: dict[str, Resource], refused: dict[str, int]) -> bool:
+        waiting = {
+            scope_of_routes(name): version
+            for name, routes in configurations.items()
+            if (version := self._files.write(routes_file(name), [routes]))
+        }
+        await self._wait(waiting, refused)
+        return bool(waiting)
 
     async def stats(self) -> Stats:
         """Envoy's own account of its configuration. Raises Unavailable when it does not answer."""
@@ -130,9 +114,6 @@ class Pusher:
             elif name.endswith(".update_rejected"):
                 rejected[name.removesuffix(".update_rejected")] = int(entry["value"])
         return Stats(versions, rejected)
-
-    def _write_endpoints(self, name: str, cluster: Cluster) -> str | None:
-        return self._files.write(f"{ENDPOINTS_DIRECTORY}/{eds_file(name)}", [cluster.endpoints])
 
     def _write_clusters(self, clusters: dict[str, Cluster]) -> str | None:
         resources: list[Resource] = [clusters[name].resource for name in sorted(clusters)]
@@ -162,14 +143,8 @@ class Pusher:
 
     def _forget(self, scope: str) -> None:
         """The file holds what Envoy does not use: write it again next time, even if the same."""
-        if scope == CLUSTERS_SCOPE:
-            self._files.versions.pop(CLUSTERS_FILE, None)
-        elif scope.startswith("http."):
-            self._files.versions.pop(routes_file(scope.rsplit(".", 1)[1]), None)
-        else:
-            for name in self._live:
-                if scope_of_endpoints(name) == scope:
-                    self._files.versions.pop(f"{ENDPOINTS_DIRECTORY}/{eds_file(name)}", None)
+        file = CLUSTERS_FILE if scope == CLUSTERS_SCOPE else routes_file(scope.rsplit(".", 1)[1])
+        self._files.forget(file)
 
     async def _reason(self) -> str:
         """Why Envoy refused, as it words it in its log (the admin interface does not tell for files).

@@ -42,14 +42,11 @@ class Rendered(msgspec.Struct, frozen=True):
         return [f"{p.path}: {p.message}" for p in self.problems if p.kind == kind and p.key == key]
 
 
-def render(snapshot: Snapshot, endpoints_directory: str) -> Rendered:
-    """Everything Envoy needs to serve `snapshot`; equal snapshots give equal values.
-
-    `endpoints_directory` is where the clusters' endpoint files will be written.
-    """
+def render(snapshot: Snapshot) -> Rendered:
+    """Everything Envoy needs to serve `snapshot`; equal snapshots give equal values."""
     world = World(snapshot)
     reports: list[Problems] = []
-    known, rule_reports = clusters(world, endpoints_directory)
+    known, rule_reports = clusters(world)
     reports += rule_reports
     builder = _Routes(world, snapshot, reports)
     routes = {MESH_ROUTES: builder.mesh(), GATEWAY_ROUTES: builder.gateway()}
@@ -78,8 +75,25 @@ class _Routes:
         self._reports = reports
         self._virtual_services = sorted(snapshot.virtual_services, key=_age)
         self._http_routes = sorted(snapshot.http_routes, key=_age)
+        self._bound = [vs for vs in self._virtual_services if MESH in gateways_of(vs)]
+        self._shaped = self._by_service()
+        self._parents: dict[Host, list[tuple[Object, int | None]]] = {}
+        for route in self._http_routes:
+            for host, number in http_route.service_parents(route):
+                self._parents.setdefault(host, []).append((route, number))
+        self._rendered: dict[tuple[Host, int], list[Resource]] = {}
         for vs in self._virtual_services:
             virtual_service.check(vs, self._report("VirtualService", vs))
+
+    def _by_service(self) -> dict[Host, Object]:
+        """The VirtualService that shapes each Service's calls inside the mesh: of several, the oldest."""
+        found: dict[Host, Object] = {}
+        for vs in self._bound:
+            for text in (vs.get("spec") or {}).get("hosts") or ():
+                service = self.world.service(str(text), key_of(vs).namespace)
+                if service:
+                    found.setdefault(service.host, vs)
+        return found
 
     def _report(self, kind: str, obj: Object) -> Problems:
         report = Problems(kind, obj)
@@ -88,11 +102,10 @@ class _Routes:
 
     def mesh(self) -> Resource:
         hosts = VirtualHosts()
-        bound = [vs for vs in self._virtual_services if MESH in gateways_of(vs)]
         short: dict[tuple[str, int, bool], list[tuple[str, list[Resource]]]] = {}
         for service in sorted(self.world.services.values(), key=lambda service: service.host):
             for port in service.ports:
-                routes = self._service_routes(service, port, bound)
+                routes = self._service_routes(service, port)
                 bare = service.bare_port == port.number
                 domains = _domains(service.host.qualified, port.number, bare=bare)
                 hosts.add(f"{service.host.fqdn}:{port.number}", domains, routes)
@@ -100,7 +113,7 @@ class _Routes:
                     (service.host.namespace, routes)
                 )
         self._short_names(hosts, short)
-        for vs in bound:
+        for vs in self._bound:
             for text in (vs.get("spec") or {}).get("hosts") or ():
                 self._other_host(hosts, vs, str(text))
         hosts.add(
@@ -130,21 +143,21 @@ class _Routes:
             )
             hosts.add(f"short:{domain}", [domain], [*routes, _answer(502, text)])
 
-    def _service_routes(self, service: Service, port: ServicePort, bound: list[Object]) -> list[Resource]:
-        place = Place(frozenset({MESH}), port.number)
-        for vs in bound:
-            namespace = key_of(vs).namespace
-            names = (vs.get("spec") or {}).get("hosts") or ()
-            if any(self.world.service(str(text), namespace) == service for text in names):
-                report = self._report("VirtualService", vs)
-                return virtual_service.routes(vs, self.world, place, report)
+    def _service_routes(self, service: Service, port: ServicePort) -> list[Resource]:
+        """What calls to a Service's port inside the mesh do; rendered once, used by both configurations."""
+        at = (service.host, port.number)
+        if at not in self._rendered:
+            self._rendered[at] = self._render_service(service, port)
+        return self._rendered[at]
+
+    def _render_service(self, service: Service, port: ServicePort) -> list[Resource]:
+        if vs := self._shaped.get(service.host):
+            place = Place(frozenset({MESH}), port.number)
+            return virtual_service.routes(vs, self.world, place, self._report("VirtualService", vs))
         ranked = [
             pair
-            for route in self._http_routes
-            if any(
-                host == service.host and number in {None, port.number}
-                for host, number in http_route.service_parents(route)
-            )
+            for route, number in self._parents.get(service.host, ())
+            if number in {None, port.number}
             for pair in http_route.routes(route, self._report("HTTPRoute", route))
         ]
         if ranked:
@@ -183,13 +196,10 @@ class _Routes:
         hosts = VirtualHosts()
         for domain, routes in sorted(merged.items()):
             hosts.add(domain, [domain], routes)
-        bound = [vs for vs in self._virtual_services if MESH in gateways_of(vs)]
         for service in sorted(self.world.services.values(), key=lambda service: service.host):
             port = service.port(service.bare_port)
             if port:
-                hosts.add(
-                    service.host.fqdn, service.host.qualified, self._service_routes(service, port, bound)
-                )
+                hosts.add(service.host.fqdn, service.host.qualified, self._service_routes(service, port))
         hosts.add(
             "nowhere",
             ["*"],

@@ -21,7 +21,7 @@ def backend(name: str = "web", weight: int = 1, **fields: Any) -> Object:
 
 
 def rendered(*routes: Object) -> Rendered:
-    return render(Snapshot(services=(service("web"), service("canary")), http_routes=routes), "/eds")
+    return render(Snapshot(services=(service("web"), service("canary")), http_routes=routes))
 
 
 def routes_of(result: Rendered, domain: str = "*", config: str = "gateway") -> list[Object]:

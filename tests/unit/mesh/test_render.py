@@ -30,7 +30,7 @@ PODS = (pod("web-1", owner="web-a", hash="a"), pod("web-2", owner="web-b", hash=
 
 def rendered(**parts: Any) -> Rendered:
     parts.setdefault("services", (service("web"),))
-    return render(Snapshot(**parts), "/eds")
+    return render(Snapshot(**parts))
 
 
 def vhost(result: Rendered, domain: str, config: str = "mesh") -> Object:
@@ -43,7 +43,7 @@ def first(result: Rendered, domain: str = "web.shop", config: str = "mesh") -> O
 
 
 def addresses(result: Rendered, cluster: str) -> list[tuple[str, int]]:
-    found = result.clusters[cluster].endpoints["endpoints"][0]["lb_endpoints"]
+    found = result.clusters[cluster].resource["load_assignment"]["endpoints"][0]["lb_endpoints"]
     return [
         (
             entry["endpoint"]["address"]["socket_address"]["address"],
@@ -132,7 +132,9 @@ def test_endpoints_carry_their_workloads_identity():
     labelled = pod("web-1", owner="web-abc", app="web", version="v2", rollouts_pod_template_hash="abc")
     slices = endpoint_slice("web", {"web-1": ("127.0.0.1", 1001)})
     result = rendered(endpoint_slices=tuple(slices), pods=(labelled,))
-    entry = result.clusters[cluster_name(WEB, 80)].endpoints["endpoints"][0]["lb_endpoints"][0]
+    entry = result.clusters[cluster_name(WEB, 80)].resource["load_assignment"]["endpoints"][0][
+        "lb_endpoints"
+    ][0]
     assert entry["metadata"]["filter_metadata"]["istio"] == {
         "workload": "web",
         "workload_namespace": "shop",
