@@ -74,6 +74,10 @@ def for_update(served: Served, obj: Object, old: Object) -> Object:
         raise uid_conflict(served.resource, space, name, meta["uid"], before["uid"])
     if meta.get("resourceVersion") and meta["resourceVersion"] != before["resourceVersion"]:
         raise conflict(served.resource, name)
+    if space and meta.get("namespace") and meta["namespace"] != space:
+        raise BadRequest(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
     kept = {key: value for key, value in meta.items() if key not in _SYSTEM}
     for key in (*_SYSTEM, "namespace", "resourceVersion", "generation"):
         if key in before:

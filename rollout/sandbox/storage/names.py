@@ -115,6 +115,10 @@ def metadata_types(meta: Any) -> str:
         if not isinstance(value, list):
             return _unmarshal(value, field, "[]")
         for item in value:
+            if field == "ownerReferences" and isinstance(item, Mapping):
+                for part in ("apiVersion", "kind", "name", "uid"):
+                    if not isinstance(item.get(part, ""), str):
+                        return _unmarshal(item[part], f"{field}.{part}", "string")
             if not isinstance(item, item_type):
                 return _unmarshal(item, field, "string" if item_type is str else "object")
     return ""

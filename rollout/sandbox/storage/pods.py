@@ -120,9 +120,12 @@ def bound(pod: Object, node: str, now: str) -> Object:
 
 
 def with_condition(pod: Object, type: str, reason: str, message: str, now: str) -> Object:
-    """`pod` with a condition of this type, True since `now`."""
+    """`pod` with a condition of this type, True since `now`; `pod` itself when it is True already."""
     status = pod.get("status") or {}
-    others = [c for c in status.get("conditions") or () if c.get("type") != type]
+    conditions = status.get("conditions") or ()
+    if any(c.get("type") == type and c.get("status") == "True" for c in conditions):
+        return pod
+    others = [c for c in conditions if c.get("type") != type]
     condition = {"type": type, "status": "True", "lastProbeTime": None, "lastTransitionTime": now}
     if reason:
         condition |= {"reason": reason, "message": message}

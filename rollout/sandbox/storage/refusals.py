@@ -115,10 +115,6 @@ def not_allowed(resource: Resource, verb: str) -> MethodNotAllowed:
     )
 
 
-def bad_request(message: str) -> BadRequest:
-    return BadRequest(message)
-
-
 def too_old(version: int, oldest: int) -> Expired:
     """A watch (or exact list) from before the history that is kept."""
     return Expired(f"too old resource version: {version} ({oldest})")

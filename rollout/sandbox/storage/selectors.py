@@ -249,14 +249,6 @@ def compile_selector(
     return matches
 
 
-def single_name(fields: str) -> str:
-    """The name that `metadata.name=x` in a field selector asks for, or "" (then many may match)."""
-    for field, operator, value in parse_fields(fields) if fields else ():
-        if field == "metadata.name" and operator == "=":
-            return value
-    return ""
-
-
 def selector_text(selector: Mapping[str, Any] | None) -> str:
     """A LabelSelector (matchLabels, matchExpressions) as the string that lists take.
 

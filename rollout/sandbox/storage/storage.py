@@ -249,6 +249,8 @@ class Storage:
     ) -> Sequence[Object]:
         """Delete everything that matches; returns the objects as they were."""
         served = self._state.serving(resource)
+        if "deletecollection" not in served.verbs:
+            raise refusals.not_allowed(resource, "deletecollection")
         items = self.list(resource, namespace, labels=labels, fields=fields).items
         for obj in items:
             meta = obj["metadata"]

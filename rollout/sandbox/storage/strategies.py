@@ -211,7 +211,7 @@ def _prepare_namespace(new: Object, old: Object | None, _: Context) -> Object:
     if old is None:
         finalizers = list(dict.fromkeys([*(_spec(new).get("finalizers") or ()), "kubernetes"]))
         return {**new, "spec": {**_spec(new), "finalizers": finalizers}, "status": {"phase": "Active"}}
-    return {**new, "spec": old.get("spec") or {}}
+    return new
 
 
 # Secrets and ConfigMaps

@@ -81,10 +81,10 @@ class Writer:
                 break
         uid, now = self._clock.uid(), self._clock.now()
         new = metadata.for_create(served, obj, space, chosen, uid=uid, now=now)
-        new = self._prepare(served, initial_status(served, new), None, options)
+        new, errors = self._admit(served, initial_status(served, new), None, options)
         if tracked:
             new = self._tracked(served, None, new, subresource="", options=options)
-        self._refuse_invalid(served, new, None, chosen)
+        self._refuse_invalid(served, new, None, errors)
         if table.get(space, chosen) is not None:
             raise refusals.already_exists(served.resource, chosen, generated=bool(prefix))
         return new if options.dry_run else self._state.commit(served.bucket, None, new)
@@ -214,13 +214,13 @@ class Writer:
         check_types(served, made)
         new = metadata.for_update(served, made, live)
         new = metadata.sharing(self._within(served, new, live, subresource), live)
-        new = self._prepare(served, new, live, options)
+        new, errors = self._admit(served, new, live, options)
         if tracked:
             new = self._tracked(served, live, new, subresource=subresource, options=options)
-        if metadata.unchanged(new, live):
+        if not errors and metadata.unchanged(new, live):
             return live
         new = metadata.bump_generation(served, new, live)
-        self._refuse_invalid(served, new, live, name)
+        self._refuse_invalid(served, new, live, errors)
         if options.dry_run:
             return new
         if may_go(served.resource, new):
@@ -233,18 +233,26 @@ class Writer:
         """`new` with everything that this subresource does not write taken from `live`."""
         if subresource == "finalize":
             return {**live, "spec": new.get("spec") or {}}
+        if served.bucket == ("", "namespaces"):
+            new = {**new, "spec": live.get("spec") or {}}
         if subresource:
             meta = metadata.with_meta(live, managedFields=new["metadata"].get("managedFields"))
             return _with_status(meta, new)
         return _with_status(new, live) if served.has_status else new
 
-    def _prepare(self, served: Served, new: Object, live: Object | None, options: Options) -> Object:
-        """Pruned, defaulted, and with what the kind itself fills in."""
+    def _admit(
+        self, served: Served, new: Object, live: Object | None, options: Options
+    ) -> tuple[Object, list[FieldError]]:
+        """The object as its schema and its kind complete it, and what the schema has against it.
+
+        Strategies rely on the types, so they see only what the schema accepts.
+        """
         new = admit_shape(served, new, live, options)
+        errors = shape_errors(served, new, live)
         prepare = strategy_of(served).prepare
-        if prepare is not None:
+        if prepare is not None and not errors:
             new = prepare(new, live, self._context())
-        return new if live is None else metadata.sharing(new, live)
+        return (new if live is None else metadata.sharing(new, live)), errors
 
     def _context(self) -> Context:
         return Context(
@@ -257,18 +265,19 @@ class Writer:
         services = self._state.table((SERVICES.group, SERVICES.plural)).objects(None)
         return {service["spec"].get("clusterIP", "") for service in services}
 
-    def _refuse_invalid(self, served: Served, new: Object, live: Object | None, name: str) -> None:
-        """Invalid (422) when anything is wrong with the object."""
+    @staticmethod
+    def _refuse_invalid(served: Served, new: Object, live: Object | None, shape: list[FieldError]) -> None:
+        """Invalid (422) when anything is wrong with the object; `shape` is what the schema found."""
         meta = new["metadata"]
         errors = names.check_metadata(meta, served.check_name, namespaced=served.resource.namespaced)
         if live is not None:
             errors += metadata.update_errors(new, live)
-        shape = shape_errors(served, new, live)
         errors += shape
         check = strategy_of(served).check
-        if check is not None and not shape:  # it relies on the types
+        if check is not None and not shape:
             errors += check(new, live)
         if errors:
+            name = (live or new)["metadata"].get("name") or ""
             raise refusals.invalid(served.resource, name, errors)
 
     def _scale(
@@ -322,7 +331,8 @@ class Writer:
             before = budgets.get(namespace, budget["metadata"]["name"])
             self._state.commit((PDBS.group, PDBS.plural), before, budget)
         marked = pods.marked_for_eviction(pod, timestamp(now))
-        pod = self._state.commit(served.bucket, pod, marked)
+        if marked is not pod:
+            pod = self._state.commit(served.bucket, pod, marked)
         return self.remove(PODS, pod, msgspec.structs.replace(options, uid="", resource_version=""))
 
     def bind(self, namespace: str, name: str, node: str) -> Object:
