@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from rollout.api.resources import Resource
-from rollout.sandbox.schema.fields import FieldError, forbidden, invalid, required
+from rollout.sandbox.schema.fields import FieldError, duplicate, forbidden, invalid, not_supported, required
 from rollout.sandbox.storage import names
-from rollout.sandbox.storage.registry import ScalePaths, Served
+from rollout.sandbox.storage.registry import ScalePaths, Served, builtins
 
 Object = dict[str, Any]
 
@@ -150,6 +150,16 @@ def check(new: Object, old: Object | None) -> list[FieldError]:
         errors.append(
             invalid("spec.versions", versions, "must have exactly one version marked as storage version")
         )
+    errors += _group(new, group)
+    if spec["scope"] not in {"Cluster", "Namespaced"}:
+        errors.append(not_supported("spec.scope", spec["scope"], ["Cluster", "Namespaced"]))
+    if (group, named["plural"]) in {served.bucket for served in builtins()}:
+        errors.append(forbidden("spec.names.plural", "the API server itself serves this resource"))
+    seen: set[str] = set()
+    for index, version in enumerate(versions):
+        if version["name"] in seen:
+            errors.append(duplicate(f"spec.versions[{index}].name", version["name"]))
+        seen.add(version["name"])
     if (spec.get("conversion") or {}).get("strategy", "None") != "None":
         errors.append(
             forbidden(
@@ -163,6 +173,21 @@ def check(new: Object, old: Object | None) -> list[FieldError]:
     ]
     if old is not None:
         errors += _immutable(spec, old["spec"])
+    return errors
+
+
+_APPROVED = "api-approved.kubernetes.io"
+
+
+def _group(crd: Object, group: str) -> list[FieldError]:
+    """https://github.com/kubernetes/enhancements/pull/1111: groups of the Kubernetes community are guarded."""
+    if "." not in group:
+        return [invalid("spec.group", group, "should be a domain with at least one dot")]
+    errors = [invalid("spec.group", group, text) for text in names.dns_subdomain(group)]
+    guarded = group.endswith((".k8s.io", ".kubernetes.io"))
+    if guarded and not (crd["metadata"].get("annotations") or {}).get(_APPROVED):
+        why = f'protected groups must have approval annotation "{_APPROVED}", see https://github.com/kubernetes/enhancements/pull/1111'
+        errors.append(required(f"metadata.annotations[{_APPROVED}]", why))
     return errors
 
 

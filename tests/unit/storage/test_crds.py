@@ -292,6 +292,17 @@ def test_the_storage_version_can_move(shop: Storage) -> None:
             {"versions": [version("v1"), version("v2")]},
             "must have exactly one version marked as storage version",
         ),
+        (
+            {"scope": "World"},
+            r'spec\.scope: Unsupported value: "World": supported values: "Cluster", "Namespaced"',
+        ),
+        ({"group": "shop"}, "should be a domain with at least one dot"),
+        ({"group": "shop.k8s.io"}, "protected groups must have approval annotation"),
+        (
+            {"versions": [version("v1", storage=True), version("v1")]},
+            r"spec\.versions\[1\]\.name: Duplicate value",
+        ),
+        ({"group": "networking.k8s.io", "names": {"plural": "ingresses", "kind": "I"}}, "itself serves this"),
         ({"versions": []}, r"spec\.versions: Required value"),
         ({"conversion": {"strategy": "Webhook"}}, r"spec\.conversion\.strategy: Forbidden"),
     ],
