@@ -24,7 +24,7 @@ from rollout.runtime.kube import Kube
 from rollout.runtime.store import Store
 from rollout.sandbox.workloads import deployment, disruption, endpointslice, job, replicaset
 from rollout.sandbox.workloads.decision import Decision, controller_of
-from rollout.sandbox.workloads.driver import INDEXES, Caches, Controller, Driver, Pass, select
+from rollout.sandbox.workloads.driver import INDEXES, Caches, Controller, Driver, Pass, by_label, select
 
 
 def _selector(obj: Object) -> LabelSelector:
@@ -57,10 +57,11 @@ def _decide_replica_set(obj: Object, at: Pass) -> Decision:
 
 def _services_of(pod: Object, caches: Caches) -> Iterable[Key]:
     labels = metadata(pod).get("labels") or {}
-    for service in caches[SERVICES].list(metadata(pod).get("namespace", "")):
-        selector = (service.get("spec") or {}).get("selector")
-        if selector and all(labels.get(name) == value for name, value in selector.items()):
-            yield key_of(service)
+    for pair in by_label(pod):
+        for service in caches[SERVICES].by("selector", pair):
+            selector = service["spec"]["selector"]
+            if all(labels.get(name) == value for name, value in selector.items()):
+                yield key_of(service)
 
 
 def _service_of(item: Object, _: Caches) -> Iterable[Key]:

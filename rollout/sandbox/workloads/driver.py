@@ -103,6 +103,8 @@ class Driver:
         self, keys_of: Callable[[Object, Caches], Iterable[Key]]
     ) -> Callable[[Object | None, Object | None], None]:
         def changed(old: Object | None, new: Object | None) -> None:
+            if old is not None and new is not None and _place(old) == _place(new):
+                old = None  # it concerns the same keys as before
             for obj in (old, new):
                 if obj is not None:
                     for key in keys_of(obj, self._caches):
@@ -175,6 +177,21 @@ class Driver:
             self._recorder.emit(dict(about), note.type, note.reason, note.message)
 
 
+def _place(obj: Object) -> tuple[Any, Any]:
+    """What decides whom an object concerns."""
+    meta = metadata(obj)
+    return meta.get("labels"), meta.get("ownerReferences")
+
+
+def by_selector(obj: Object) -> Iterable[str]:
+    """Index: one label that a Service asks for, with its namespace; none for a Service without a selector."""
+    selector = (obj.get("spec") or {}).get("selector")
+    if not selector or obj.get("kind") != "Service":
+        return ()
+    name = min(selector)
+    return (f"{metadata(obj).get('namespace', '')}/{name}={selector[name]}",)
+
+
 def by_label(obj: Object) -> Iterable[str]:
     """Index: every label of an object, with its namespace."""
     meta = metadata(obj)
@@ -187,7 +204,7 @@ def orphans(obj: Object) -> Iterable[str]:
     return (metadata(obj).get("namespace", ""),) if controller_of(obj) is None else ()
 
 
-INDEXES: Mapping[str, Index] = {"label": by_label, "orphan": orphans}
+INDEXES: Mapping[str, Index] = {"label": by_label, "orphan": orphans, "selector": by_selector}
 
 
 def select(store: Store, namespace: str, labels: Mapping[str, str]) -> list[Object]:
