@@ -47,6 +47,10 @@ class Refused(SurefootError):
     """What was asked makes no sense in the present state; the message says why and what to do instead."""
 
 
+class ReaderGone(SurefootError):
+    """Whoever read our standard output has seen enough."""
+
+
 class Failure(SurefootError):
     """A command ends with `code`; the message is what the user reads."""
 

@@ -87,14 +87,13 @@ def run(arguments: list[str] | None = None) -> int:
         completion_init()
     try:
         result = app(arguments, standalone_mode=False)
+    except exits.ReaderGone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.OK
     except SurefootError as error:
         return _failed(exits.text_of(error), exits.code_of(error))
     except (KeyboardInterrupt, typer.Abort):
         return exits.INTERRUPTED
-    except BrokenPipeError:
-        # The reader went away (`rollout list | head`): nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exits.OK
     except typer.TyperException as error:
         usage: Any = error  # typer's type stubs do not show that it can print itself
         usage.show()

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from rollout.cli.exits import ReaderGone
 from rollout.cli.options import Output
 from rollout.cli.text import Paint, ansi, plain
 
@@ -18,10 +19,13 @@ def say(text: str) -> None:
 
 
 def lines(texts: Iterable[str]) -> None:
-    """Data, line by line."""
-    for text in texts:
-        sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    """Data, line by line. ReaderGone when nobody reads any more (`rollout list | head`)."""
+    try:
+        for text in texts:
+            sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        raise ReaderGone from error
 
 
 def document(value: Any, output: Output) -> None:

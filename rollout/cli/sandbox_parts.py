@@ -22,5 +22,15 @@ def controller_command(*more: str) -> ExtraCommand:
 
     Everything in a sandbox is on loopback, so metrics may be asked there.
     """
-    argv = (sys.executable, "-m", "rollout.cli.main", "controller", "run", "--context", "sandbox", *more)
+    argv = (
+        sys.executable,
+        "-m",
+        "rollout.cli.main",
+        "controller",
+        "run",
+        "--context",
+        "surefoot-sandbox",
+        "--no-leader-election",
+        *more,
+    )
     return ExtraCommand(name="controller", argv=argv, env={"SUREFOOT_METRICS_ON_LOOPBACK": "true"})

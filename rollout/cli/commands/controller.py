@@ -74,7 +74,9 @@ def run(
     workers: Annotated[
         int, typer.Option("--workers", min=1, max=1000, help="Rollouts worked on at the same time.")
     ] = 10,
-    log_level: Annotated[LogLevel, typer.Option("--log-level", help="Least level that is logged.")] = LogLevel.info,
+    log_level: Annotated[
+        LogLevel, typer.Option("--log-level", help="Least level that is logged.")
+    ] = LogLevel.info,
     log_format: Annotated[LogFormat, typer.Option("--log-format", help="json or console.")] = LogFormat.json,
 ) -> None:
     """Run the controllers until stopped (SIGTERM, Ctrl-C)."""
