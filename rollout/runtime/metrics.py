@@ -7,6 +7,7 @@ anyway (requests, relists, dropped events) are read when somebody scrapes, not c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
