@@ -106,7 +106,7 @@ func evaluate(r request) (answer map[string]any) {
 	for key, item := range r.Env {
 		env[key] = toGo(item)
 	}
-	program, err := expr.Compile(r.Expr, expr.Env(env))
+	program, err := expr.Compile(r.Expr, expr.Env(env), expr.Optimize(false))
 	if err != nil {
 		return map[string]any{"error": err.Error()}
 	}

@@ -108,13 +108,13 @@ class _Parser:
         """`let` bindings and expressions separated by `;`; the value is the last one's."""
         at = self.token.position
         with self._deeper():
-            if self._accept("let"):
-                return self._let(at)
             first = self.expression()
             return Sequence(at, first, self.sequence()) if self._accept(";") else first
 
     def expression(self) -> Node:
         at = self.token.position
+        if self._accept("let"):
+            return self._let(at)
         if self._accept("if"):
             node = self._if(at)
         else:
@@ -162,6 +162,7 @@ class _Parser:
             return self._operators(self._prefix(), floor)
 
     def _operators(self, left: Node, floor: int) -> Node:
+        coalesced = False
         while True:
             token = self.token
             negated = self._negated()
@@ -169,6 +170,9 @@ class _Parser:
             strength = _BINARY.get(operator) if token.kind == "operator" else None
             if strength is None or strength < floor:
                 return left
+            if coalesced and operator not in {"??", "|"}:
+                raise self.error(f"`{operator}` after `??` is ambiguous; put one of the two in parentheses")
+            coalesced = operator == "??"
             if operator in _ORDERING:
                 left = self._comparison(left, strength)
                 continue
@@ -194,15 +198,9 @@ class _Parser:
         if operator == "**":
             return Binary(at, operator, left, self._binary(strength))
         right = self._binary(strength + 1)
-        if operator == "??" and self._mixes_with_coalescing():
-            raise self.error(f"{self.token} after `??` is ambiguous; put one of the two in parentheses")
         if operator in {"and", "or", "??"}:
             return Logical(at, operator, left, right)
         return Binary(at, operator, left, right)
-
-    def _mixes_with_coalescing(self) -> bool:
-        token = self.token
-        return token.kind == "operator" and str(token.value) in _BINARY and token.value not in {"??", "|"}
 
     def _negated(self) -> bool:
         following = self._tokens[min(self._at + 1, len(self._tokens) - 1)]
@@ -319,7 +317,7 @@ class _Parser:
         name = self._name()
         if not self._is("("):
             raise self.error(f"after `|` stands a function call; write `{name}()`")
-        return self._postfix(self._call(name, at, (left,)))
+        return self._call(name, at, (left,))
 
     def _call(self, name: str, at: int, first: tuple[Node, ...]) -> Node:
         """`name` was read, `(` is next; `first` is what a pipe brings."""

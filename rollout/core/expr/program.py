@@ -189,8 +189,7 @@ class _Run:
             case "..":
                 return self._range(left, right)
             case "matches":
-                self.spend(values.size(left) * 10)
-                return _string_test("matches", left, right)
+                return self._matches(left, right)
             case "contains" | "startsWith" | "endsWith" as sign:
                 return _string_test(sign, left, right)
             case sign:
@@ -228,6 +227,17 @@ class _Run:
                 raise Fault(
                     f"the right side of `in` must be an array or a map, not {values.described(right)}"
                 )
+
+    def _matches(self, left: Any, right: Any) -> bool:
+        source, pattern = _two_texts("matches", left, right)
+        if len(source) > MAX_SEARCHED:
+            raise Fault(f"`matches` looks at no more than {MAX_SEARCHED} characters")
+        try:
+            found = regex.compile(pattern)
+        except ValueError as error:
+            raise Fault(str(error)) from None
+        self.spend(len(source) * found.size)
+        return found.search(source)
 
     def _range(self, left: Any, right: Any) -> list[int]:
         start, stop = values.integer(left, "the start of `..`"), values.integer(right, "the end of `..`")
@@ -342,26 +352,19 @@ def _key_shown(key: Any) -> str:
 
 
 def _string_test(sign: str, left: Any, right: Any) -> bool:
-    source = values.text(left, f"the left side of `{sign}`")
-    part = values.text(right, f"the right side of `{sign}`")
+    source, part = _two_texts(sign, left, right)
     match sign:
         case "contains":
             return part in source
         case "startsWith":
             return source.startswith(part)
-        case "endsWith":
-            return source.endswith(part)
         case _:
-            return _matches(source, part)
+            return source.endswith(part)
 
 
-def _matches(source: str, pattern: str) -> bool:
-    if len(source) > MAX_SEARCHED:
-        raise Fault(f"`matches` looks at no more than {MAX_SEARCHED} characters")
-    try:
-        return regex.compile(pattern).search(source)
-    except ValueError as error:
-        raise Fault(str(error)) from None
+def _two_texts(sign: str, left: Any, right: Any) -> tuple[str, str]:
+    source = values.text(left, f"the left side of `{sign}`")
+    return source, values.text(right, f"the right side of `{sign}`")
 
 
 _EVALUATE: dict[type[Node], Any] = {

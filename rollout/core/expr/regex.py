@@ -34,6 +34,8 @@ class Regex:
 
     def __init__(self, pattern: str, program: list[_Step]) -> None:
         self.pattern = pattern
+        self.size = len(program)
+        """How much one character of text can cost at most."""
         self._program = program
 
     def search(self, text: str) -> bool:
