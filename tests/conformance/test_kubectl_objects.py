@@ -253,3 +253,36 @@ def test_describe_shows_the_object_with_its_events(kubectl):
     assert event.split()[:2] == ["Warning", "Tested"]
     assert event.endswith("conformance  an event of the test")
     assert "an event of the test" in kubectl("get", "events").out
+
+
+def test_the_imperative_create_commands_work(kubectl):
+    """They send protobuf."""
+    assert (
+        kubectl("create", "configmap", "settings", "--from-literal=a=1").out == "configmap/settings created\n"
+    )
+    assert kubectl.get("cm", "settings")["data"] == {"a": "1"}
+    kubectl("create", "secret", "generic", "token", "--from-literal=key=hunter2")
+    assert (
+        kubectl("get", "secret", "token", "-o", "go-template={{.data.key | base64decode}}").out == "hunter2"
+    )
+    kubectl("create", "deployment", "web", "--image=web:1", "--replicas=0", "--port=80")
+    spec = kubectl.get("deploy", "web")["spec"]
+    assert (spec["replicas"], spec["selector"]) == (0, {"matchLabels": {"app": "web"}})
+    container = spec["template"]["spec"]["containers"][0]
+    assert (container["image"], container["ports"][0]["containerPort"]) == ("web:1", 80)
+    kubectl("create", "job", "once", "--image=web:1", "--", "date", "-u")
+    assert kubectl.get("job", "once")["spec"]["template"]["spec"]["containers"][0]["command"] == [
+        "date",
+        "-u",
+    ]
+    kubectl("create", "service", "clusterip", "web", "--tcp=80:8080")
+    assert kubectl.get("svc", "web")["spec"]["ports"][0]["targetPort"] == 8080
+    kubectl("create", "poddisruptionbudget", "web", "--selector=app=web", "--min-available=50%")
+    assert kubectl.get("pdb", "web")["spec"]["minAvailable"] == "50%"
+
+
+def test_a_namespace_is_created_by_name(kubectl):
+    name = f"{kubectl.namespace}-named"
+    assert kubectl("create", "namespace", name).out == f"namespace/{name} created\n"
+    assert kubectl("create", "namespace", name, code=1).err.endswith("already exists\n")
+    kubectl("delete", "namespace", name, "--wait=false")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from starlette.requests import Request
 from rollout.api import codec
 from rollout.errors import BadRequest, TooLarge, UnsupportedMediaType
 from rollout.runtime.kube import PatchType
+from rollout.sandbox.http import protobuf
 from rollout.sandbox.http.negotiation import JSON, YAML, media_type_of
 
 MAX_BYTES = 3 * 1024 * 1024
@@ -42,22 +44,26 @@ async def read(request: Request) -> bytes:
 def decode_object(data: bytes, content_type: str, kind: str) -> dict[str, Any]:
     """The object of a create, update or delete body. `kind` is what the endpoint expects.
 
-    BadRequest when it is not an object, UnsupportedMediaType for anything but JSON and YAML.
+    BadRequest when it is not an object; UnsupportedMediaType for anything but JSON, YAML, and protobuf of the
+    built-in kinds.
     """
     media_type = media_type_of(content_type) or JSON
-    if media_type not in {JSON, YAML}:
-        raise unsupported(media_type, (JSON, YAML))
+    if media_type not in _DECODERS:
+        raise unsupported(media_type, tuple(_DECODERS))
+    syntax, decoder = _DECODERS[media_type]
     try:
-        value = decode_yaml(data) if media_type == YAML else decode_json(data)
+        value = decoder(data)
+    except protobuf.UnknownKindError as error:
+        raise unsupported(f"{media_type} of {error}", (JSON, YAML)) from error
     except ValueError as error:
         raise BadRequest(
             f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; "
-            f"{_syntax(media_type)} parse error: {error} ({_glimpse(data)})"
+            f"{syntax} parse error: {error} ({_glimpse(data)})"
         ) from error
     if not isinstance(value, dict):
         raise BadRequest(
             f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; "
-            f"{_syntax(media_type)} parse error: expected an object, found {_json_type(value)} ({_glimpse(data)})"
+            f"{syntax} parse error: expected an object, found {_json_type(value)} ({_glimpse(data)})"
         )
     return value
 
@@ -68,10 +74,6 @@ def decode_patch(data: bytes, kind: PatchType) -> Any:
         return decode_yaml(data) if kind == "apply" else decode_json(data)
     except ValueError as error:
         raise BadRequest(f"error decoding {'YAML' if kind == 'apply' else 'patch'}: {error}") from error
-
-
-def _syntax(media_type: str) -> str:
-    return "yaml" if media_type == YAML else "json"
 
 
 def unsupported(media_type: str, spoken: tuple[str, ...]) -> UnsupportedMediaType:
@@ -108,6 +110,13 @@ def decode_yaml(data: bytes) -> Any:
     except RecursionError as error:
         raise ValueError("exceeded max depth") from error
     return _Plain().of(value, 0)
+
+
+_DECODERS: dict[str, tuple[str, Callable[[bytes], Any]]] = {
+    JSON: ("json", decode_json),
+    YAML: ("yaml", decode_yaml),
+    protobuf.MEDIA_TYPE: ("proto", protobuf.decode),
+}
 
 
 def duplicate_fields(data: bytes) -> list[str]:

@@ -17,7 +17,7 @@ from rollout.runtime.clock import Clock
 from rollout.runtime.kube import PATCH_MEDIA_TYPES, PatchType
 from rollout.sandbox.http import body, reviews
 from rollout.sandbox.http.logs import LogSource, container_of, log_query
-from rollout.sandbox.http.negotiation import YAML, Accepted, Form, accepted, media_type_of
+from rollout.sandbox.http.negotiation import JSON, YAML, Accepted, Form, accepted, media_type_of
 from rollout.sandbox.http.options import (
     ListOptions,
     delete_options,
@@ -261,7 +261,7 @@ class ResourceApi:
         data = await body.read(call.request)
         content_type = call.request.headers.get("content-type", "")
         obj = body.decode_object(data, content_type, call.served.resource.kind)
-        if "fieldValidation" in call.request.query_params and media_type_of(content_type) != YAML:
+        if "fieldValidation" in call.request.query_params and media_type_of(content_type) in {"", JSON}:
             _check_doubles(call, data, options)
         return obj
 

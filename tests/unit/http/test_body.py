@@ -18,6 +18,8 @@ JSON_VALUES = st.recursive(
     max_leaves=12,
 )
 
+ENVELOPE = b"k8s\0\x0a\x17\x0a\x0eexample.com/v1\x12\x05Gizmo"
+
 
 def test_broken_json_is_a_bad_request_in_kubes_words():
     with pytest.raises(BadRequest) as caught:
@@ -33,9 +35,14 @@ def test_anything_but_an_object_is_a_bad_request(data):
         decode_object(data, "application/json", "Pod")
 
 
-def test_protobuf_is_an_unsupported_media_type():
-    with pytest.raises(UnsupportedMediaType, match=r"application/vnd.kubernetes.protobuf"):
-        decode_object(b"k8s\0", "application/vnd.kubernetes.protobuf", "Pod")
+def test_protobuf_of_an_unknown_kind_is_an_unsupported_media_type():
+    with pytest.raises(UnsupportedMediaType, match=r"protobuf of example.com/v1, Gizmo"):
+        decode_object(ENVELOPE, "application/vnd.kubernetes.protobuf", "Gizmo")
+
+
+def test_broken_protobuf_is_a_bad_request():
+    with pytest.raises(BadRequest, match="proto parse error"):
+        decode_object(ENVELOPE[:-1], "application/vnd.kubernetes.protobuf", "Gizmo")
 
 
 def test_nesting_beyond_reason_is_a_bad_request():
