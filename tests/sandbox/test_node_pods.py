@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rollout.api.resources import CONFIG_MAPS, NODES, PODS, SECRETS
+from rollout.api.resources import CONFIG_MAPS, LEASES, NODES, PODS, SECRETS
 from rollout.errors import BadRequest
 from rollout.runtime import dial
 from rollout.sandbox.http.logs import LogQuery
@@ -240,6 +240,35 @@ async def test_what_ignores_sigterm_is_killed_with_its_children_after_the_grace_
         await world.kube.delete(PODS, "default", "web")
         await world.gone()
         assert not any(map(alive, pids))
+
+
+async def test_a_second_deletion_with_less_grace_shortens_the_wait(world: World) -> None:
+    script = f"trap '' TERM; touch up; {WAIT}"
+    probe = {"exec": {"command": ["test", "-e", "up"]}, "periodSeconds": 1}
+    async with world.node():
+        spec = {"terminationGracePeriodSeconds": 600, "containers": [sh(script, readinessProbe=probe)]}
+        await world.create(spec)
+        await world.ready()
+        await world.kube.delete(PODS, "default", "web")
+        await world.until(lambda: world.events("Killing"))
+        await world.kube.delete(PODS, "default", "web", grace_seconds=1)
+        await world.gone()
+
+
+async def test_the_node_lease_is_renewed_by_the_agent(world: World) -> None:
+    async with world.node():
+        leases = await world.until(lambda: world.storage.list(LEASES, "kube-node-lease").items)
+        assert leases[0]["spec"]["holderIdentity"] == "sandbox"
+
+
+async def test_pods_of_another_scheduler_and_gated_pods_are_left_alone(world: World) -> None:
+    async with world.node():
+        await world.create({"schedulerName": "mine", "containers": [sh(WAIT)]}, "other")
+        await world.create({"schedulingGates": [{"name": "later"}], "containers": [sh(WAIT)]}, "gated")
+        await world.create({"containers": [sh(WAIT)]})
+        await world.ready()
+        assert not world.pod("other")["spec"].get("nodeName")
+        assert not world.pod("gated")["spec"].get("nodeName")
 
 
 async def test_a_forced_deletion_ends_the_process_at_once(world: World) -> None:

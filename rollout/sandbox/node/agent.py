@@ -14,7 +14,7 @@ import structlog
 
 from rollout.api.meta import Object, metadata, micro_timestamp, timestamp
 from rollout.api.resources import LEASES, NODES, PODS
-from rollout.errors import AlreadyExists, ApiError, Conflict, NotFound
+from rollout.errors import AlreadyExists, ApiError, Conflict, NotFound, SurefootError
 from rollout.runtime.clock import Clock
 from rollout.runtime.events import Recorder
 from rollout.runtime.informer import Informer
@@ -101,6 +101,8 @@ class NodeAgent:
         self._scheduler = Recorder(machine.kube, machine.clock, component=SCHEDULER)
         self._pods = Informer(machine.kube, PODS, clock=machine.clock)
         self._workers: dict[str, PodWorker] = {}
+        self._ended: set[str] = set()
+        """Pods we are done with and whose deletion the watch has not shown yet."""
         self._binding: set[str] = set()
         self._group = asyncio.TaskGroup()
 
@@ -123,8 +125,11 @@ class NodeAgent:
         uid = str(metadata(pod)["uid"])
         worker = self._workers.get(uid)
         if new is None:
+            self._ended.discard(uid)
             if worker is not None:
                 worker.vanished()
+        elif uid in self._ended:
+            return
         elif worker is not None:
             worker.update(new)
         elif (new.get("spec") or {}).get("nodeName") == self._machine.node.name:
@@ -138,10 +143,14 @@ class NodeAgent:
         """Runs a worker to its end. A defect in one pod's life is told, and stops no other pod."""
         try:
             await worker.run()
+        except SurefootError as error:
+            worker.emit("Failed", f"Error: {error}", warning=True)
         except Exception:
             log.exception("a pod's worker failed; delete the pod to try again", pod=worker.label)
         finally:
             del self._workers[uid]
+            if any(metadata(pod).get("uid") == uid for pod in self._pods.store):
+                self._ended.add(uid)
 
     async def _bind(self, uid: str, pod: Object) -> None:
         meta, node = metadata(pod), self._machine.node.name

@@ -73,3 +73,13 @@ def test_a_file_that_is_missing_or_broken_at_the_start_is_an_error(tmp_path: Pat
     with pytest.raises(SandboxError):
         Images(tmp_path / "none.yaml")
     assert not Images(None).program("a").known
+
+
+def test_the_example_file_is_valid_and_makes_v3_the_bad_release() -> None:
+    path = Path(__file__).parents[3] / "examples/sandbox-images.yaml"
+    entries = parse_images(path.read_text(), str(path))
+    assert (
+        program_of("registry.company.com/frontend-team/web-frontend:v3", entries).env["ERROR_RATE"] == "0.08"
+    )
+    assert "ERROR_RATE" not in program_of("web-frontend:v2", entries).env
+    assert program_of("static-files:1", entries).command[-2:] == ("$POD_IP", "$PORT")

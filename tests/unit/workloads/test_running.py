@@ -123,3 +123,29 @@ def test_the_same_seed_gives_the_same_names() -> None:
     play(story, seed=7)
     play(story, seed=7)
     assert seen[0] == seen[1]
+
+
+def test_a_flapping_pod_loses_and_regains_readiness_without_restarting() -> None:
+    async def story(world: World) -> None:
+        await world.kube.create(REPLICA_SETS, "default", new(replica_set(1, template=template())))
+        seen = []
+        for _ in range(4):
+            await world.clock.sleep(10)
+            seen.append(world.replica_set()["status"].get("readyReplicas", 0))
+        assert seen == [1, 0, 1, 0]
+        assert world.pods()[0]["status"]["containerStatuses"][0]["restartCount"] == 0
+
+    play(story, Behaviour(ready_in=5, flaps_every=10))
+
+
+def test_pods_that_were_there_before_the_controllers_are_adopted_not_doubled() -> None:
+    async def story(world: World) -> None:
+        body = {"metadata": {"name": "lone", **template()["metadata"]}, "spec": template()["spec"]}
+        await world.kube.create(PODS, "default", body)
+        await world.kube.create(REPLICA_SETS, "default", new(replica_set(2, template=template())))
+        await world.clock.sleep(10)
+        assert len(world.pods()) == 2
+        owners = [pod["metadata"]["ownerReferences"][0]["name"] for pod in world.pods()]
+        assert owners == ["web", "web"]
+
+    play(story)
