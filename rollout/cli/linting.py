@@ -87,9 +87,7 @@ def lint(read: Sequence[Document | Unreadable], *, complete: bool = False) -> Re
 
 def _alone(obj: Any) -> list[Problem] | None:
     """The problems of one object by itself; None when its kind is not ours."""
-    if not isinstance(obj, Mapping):
-        return [Problem("", "a manifest must be an object with apiVersion and kind")]
-    version, kind = obj.get("apiVersion"), obj.get("kind")
+    version, kind = (obj.get("apiVersion"), obj.get("kind")) if isinstance(obj, Mapping) else (None, None)
     if version is None and kind is None:
         return None  # a Helm values file, a list of rules: no manifest at all
     if not isinstance(version, str) or not isinstance(kind, str) or not version or not kind:
