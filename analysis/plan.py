@@ -134,7 +134,8 @@ def _with_measurement(
 ) -> MetricResult:
     dry_run = any(regex.compile(rule.metric_name).search(metric.name) for rule in spec.dry_run)
     result = result or MetricResult(name=metric.name, phase="Pending", dry_run=dry_run)
-    if measurement is None or result.completed:
+    if measurement is None or result.completed or measurement in result.measurements:
+        # (It is there already when a write succeeded whose reply was lost.)
         return result
     counter = _COUNTERS[measurement.phase]
     kept = (*result.measurements, measurement)[-_retention(metric.name, spec) :]

@@ -234,6 +234,15 @@ def test_a_measurement_that_takes_longer_than_the_interval_is_followed_at_once_b
     assert plan(after, run.spec.metrics, late, {"m": answer(PASS, late)}).due == ()
 
 
+def test_a_measurement_that_is_recorded_already_is_not_recorded_again():
+    run = run_of({"interval": "1m", "count": 3})
+    once = stored(run, plan(run, run.spec.metrics, START, {"m": answer(PASS, START)}).status)
+
+    again = plan(once, run.spec.metrics, START, {"m": answer(PASS, START)}).status
+
+    assert again.metric_results[0].count == 1
+
+
 def test_a_completed_run_is_left_alone():
     status, _ = play(run_of({}), {"m": [PASS]})
     run = stored(run_of({}), status)
