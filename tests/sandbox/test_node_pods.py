@@ -255,6 +255,34 @@ async def test_a_second_deletion_with_less_grace_shortens_the_wait(world: World)
         await world.gone()
 
 
+async def test_a_restart_for_liveness_runs_the_pre_stop_hook_too(world: World, tmp_path: Path) -> None:
+    trail = tmp_path / "trail"
+    probe = {"exec": {"command": ["false"]}, "periodSeconds": 1, "failureThreshold": 1}
+    hook = {"preStop": {"exec": {"command": ["sh", "-c", f"echo hook >> {trail}"]}}}
+    async with world.node():
+        await world.create({"containers": [sh(WAIT, livenessProbe=probe, lifecycle=hook)]})
+        await world.until(lambda: status_of(world.pod())["restartCount"] == 1)
+        assert trail.read_text() == "hook\n"
+
+
+async def test_pods_deleted_at_any_moment_of_their_start_are_gone_and_leave_nothing(
+    world: World, tmp_path: Path
+) -> None:
+    pids = tmp_path / "pids"
+    pids.mkdir()
+    async with world.node():
+        for number in range(16):
+            name = f"p{number}"
+            script = f"echo $$$$ > {pids}/{name}; {WAIT}"
+            await world.create({"terminationGracePeriodSeconds": 1, "containers": [sh(script)]}, name)
+            await asyncio.sleep(number * 0.003)
+            await world.kube.delete(PODS, "default", name)
+        await world.until(lambda: not world.storage.list(PODS, "default").items)
+        started = [int(text) for path in pids.iterdir() if (text := path.read_text())]
+        assert not any(map(alive, started))
+        assert not list((world.state / "pods").iterdir())
+
+
 async def test_the_node_lease_is_renewed_by_the_agent(world: World) -> None:
     async with world.node():
         leases = await world.until(lambda: world.storage.list(LEASES, "kube-node-lease").items)

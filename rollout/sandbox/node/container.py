@@ -37,7 +37,7 @@ from rollout.sandbox.node.probes import (
 from rollout.sandbox.node.process import Process, Processes, StartError
 
 CONFIG_RETRY_SECONDS = 5.0
-FIRST_PROBE_SECONDS = 0.1
+FIRST_PROBE_SECONDS = 0.25
 """A new process cannot answer at once; without this its first probe would fail and cost a whole period."""
 MIN_AFTER_HOOK = 2.0
 """A container whose preStop hook used up the grace period still gets two seconds, as from the kubelet."""
@@ -65,6 +65,11 @@ class Host(Protocol):
 
     def target(self, spec: Mapping[str, Any], launch: Launch) -> Target: ...
 
+    @property
+    def grace(self) -> float:
+        """The pod's terminationGracePeriodSeconds."""
+        ...
+
     def changed(self) -> None:
         """The container's state is another one now."""
         ...
@@ -86,6 +91,8 @@ class Supervisor:
         self._launch: Launch | None = None
         self._stopping = asyncio.Event()
         self._killing: asyncio.Task[None] | None = None
+        self._hooked = False
+        """Whether this run's preStop hook has been started: it runs once."""
         self._probes = _probes(spec)
 
     async def run(self) -> None:
@@ -109,15 +116,18 @@ class Supervisor:
         process = self._process
         if process is None:
             return
-        name = self.now.name
-        self._host.emit("Killing", f"Stopping container {name}")
+        self._host.emit("Killing", f"Stopping container {self.now.name}")
+        await self._terminate(process, seconds)
+
+    async def _terminate(self, process: Process, seconds: Callable[[], float]) -> None:
+        now = self._host.clock.monotonic
         waiting = asyncio.ensure_future(process.wait())
         try:
             hooked = await self._pre_stop(seconds)
             process.signal(signal.SIGTERM)
-            least = self._host.clock.monotonic() + (MIN_AFTER_HOOK if hooked else 0.0)
+            least = now() + MIN_AFTER_HOOK if hooked else 0.0
             while not waiting.done():
-                left = max(seconds(), least - self._host.clock.monotonic() if hooked else 0.0)
+                left = max(seconds(), least - now())
                 if left <= 0:
                     process.signal(signal.SIGKILL)
                     break
@@ -178,8 +188,10 @@ class Supervisor:
             log.close()
             self._host.emit("Failed", f"Error: {error}", warning=True)
             return Terminated(START_ERROR_CODE, clock.now(), None, "StartError", str(error), id), 0.0
+        self._launch, self._hooked = launch, False
         try:
-            self._launch = launch
+            if self._stopping.is_set():  # told to stop while it was being started
+                await self._process.kill()
             self._host.emit("Started", f"Started container {name}")
             started = health(self._probes, {})
             ready = started.ready and not (self.spec.get("lifecycle") or {}).get("postStart")
@@ -254,20 +266,12 @@ class Supervisor:
         return kind == "startup" and verdict.started
 
     def _kill(self, grace: int | None) -> None:
-        """Ends the running process gracefully, so that it is restarted."""
-        self._killing = asyncio.create_task(self._end(grace))
-
-    async def _end(self, grace: int | None) -> None:
-        process = self._process
-        if process is None:
-            return
-        limit = 30.0 if grace is None else float(grace)
-        process.signal(signal.SIGTERM)
-        try:
-            async with asyncio.timeout(limit):
-                await process.wait()
-        except TimeoutError:
-            process.signal(signal.SIGKILL)
+        """Ends the running process as gracefully as a deletion would, so that it is restarted."""
+        if self._process is not None and (self._killing is None or self._killing.done()):
+            now = self._host.clock.monotonic
+            deadline = now() + (self._host.grace if grace is None else grace)
+            ending = self._terminate(self._process, lambda: deadline - now())
+            self._killing = asyncio.create_task(ending, name=f"restart of {self.now.name}")
 
     # --- hooks ------------------------------------------------------------------------------------
 
@@ -287,8 +291,9 @@ class Supervisor:
     async def _pre_stop(self, seconds: Callable[[], float]) -> bool:
         """The preStop hook, within the grace period; whether there was one. Its failure is only told."""
         handler = self._hook("preStop")
-        if handler is None or self._launch is None or seconds() <= 0:
+        if handler is None or self._launch is None or self._hooked or seconds() <= 0:
             return False
+        self._hooked = True
         target = self._host.target(self.spec, self._launch)
         doing = asyncio.create_task(perform(handler, target, self._host.processes, seconds=HOOK_SECONDS))
         try:

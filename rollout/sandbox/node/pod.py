@@ -199,6 +199,11 @@ class PodWorker:
         assert self._address is not None
         return Target(self._address.ip, self._address.ports, named_ports(spec), launch, self.directory)
 
+    @property
+    def grace(self) -> float:
+        seconds = (self._pod.get("spec") or {}).get("terminationGracePeriodSeconds")
+        return 30.0 if seconds is None else float(seconds)
+
     def changed(self) -> None:
         self._dirty.set()
 
