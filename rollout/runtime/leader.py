@@ -127,15 +127,21 @@ class Elector:
                 await self._release()
 
     def give_up(self, reason: str) -> None:
-        """Lead no longer, at once (a blocked event loop, a broken cache): work is cancelled, `run` raises."""
-        self._complaint = reason
-        self._expire()
+        """Lead no longer, at once (a blocked event loop, a broken cache): work is cancelled, `run` raises.
+
+        Nothing happens if we do not lead.
+        """
+        if self._ours is not None:
+            self._complaint = reason
+            self._expire()
 
     # --- becoming leader --------------------------------------------------------------------------
 
     async def _acquire(self) -> None:
         # Leading has to be checked: if the event loop hung over the answer, the lease may be over again.
         while not (await self._attempt(self._try_acquire, self._call) and self.leading):
+            self._disarm()
+            self._ours = None
             await self._clock.sleep(self._retry * (1 + RETRY_JITTER * self._clock.random.random()))
 
     async def _try_acquire(self) -> bool:

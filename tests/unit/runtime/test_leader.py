@@ -465,6 +465,34 @@ def test_giving_up_ends_the_work_at_once() -> None:
     virtual.run(main)
 
 
+def test_giving_up_as_a_standby_is_nothing_and_a_loop_blocked_while_acquiring_costs_only_time() -> None:
+    async def main(clock: LoopClock) -> None:
+        server = Leases()
+        link = Link(server)
+
+        async def block_once() -> None:
+            if server.spec["holderIdentity"] != "b":
+                return
+            link.after = link.none
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, virtual.VirtualLoop)
+            loop.advance(20)
+
+        async with candidate(Link(server), "a", clock) as (_, _, first):
+            await clock.sleep(1)
+            async with candidate(link, "b", clock) as (b, work, second):
+                await clock.sleep(1)
+                b.give_up("blocked")
+                link.after = block_once
+                first.cancel()
+                await clock.sleep(60)
+                assert b.leading
+                assert work.beats
+                assert not second.done()
+
+    virtual.run(main)
+
+
 def test_a_live_holder_is_told_from_a_dead_or_absent_one() -> None:
     async def main(clock: LoopClock) -> None:
         server = Leases()
