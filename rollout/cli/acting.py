@@ -24,9 +24,19 @@ SELF = Resource("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjec
 
 
 def act(
-    target: Target, verb: str, name: str, how: How, decide: Decide, *, success: Outcome = "healthy"
+    target: Target,
+    verb: str,
+    name: str,
+    how: How,
+    decide: Decide,
+    *,
+    success: Outcome = "healthy",
+    judge: Callable[[Rollout], Outcome] = outcome,
 ) -> None:
-    """Carry out `verb`. `success` is the outcome that --wait waits for; ends the command with its exit code."""
+    """Carry out `verb`. With --wait, `judge` says when it is decided, and `success` is the outcome hoped for.
+
+    Ends the command with its exit code.
+    """
     limit = seconds(how.timeout, "--timeout")
     with session(target, manager=f"rollout-{verb}") as cluster:
         raw, plan = _apply(cluster, name, decide, dry_run=how.dry_run)
@@ -39,7 +49,7 @@ def act(
         from rollout.cli.waiting import wait_for_outcome
 
         newer_than = shown.metadata.resource_version if plan.changes else ""
-        result = outcome(wait_for_outcome(cluster, name, limit, newer_than=newer_than))
+        result = judge(wait_for_outcome(cluster, name, limit, newer_than=newer_than, judge=judge))
     if result == "progressing":
         out.say(f"Not decided after {how.timeout}.")
     raise typer.Exit(0 if result == success else exit_code(result, success_on_pause=how.success_on_pause))

@@ -13,6 +13,7 @@ from rollout.cli.commands import (
     abort,
     completion,
     controller,
+    demo,
     get,
     lint,
     pause,
@@ -67,6 +68,7 @@ _add("up", sandbox.up, sandbox.UP_EXAMPLES, _sandbox)
 _add("down", sandbox.down, sandbox.DOWN_EXAMPLES, _sandbox)
 _add("status", sandbox.status, sandbox.STATUS_EXAMPLES, _sandbox)
 _add("gaps", sandbox.gaps, sandbox.GAPS_EXAMPLES, _sandbox)
+_add("demo", demo.demo, demo.EXAMPLES)
 _controller = _group("controller", controller.ABOUT)
 _add("run", controller.run, controller.RUN_EXAMPLES, _controller)
 _add("lint", lint.lint, lint.EXAMPLES)

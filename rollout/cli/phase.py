@@ -40,7 +40,7 @@ def phase_of(rollout: Rollout) -> Phase:
     if not status.abort and status.phase == "Degraded" and status.message.startswith("RolloutAborted"):
         return Phase("Progressing", "waiting for the retry to be observed")
     if status.promote_full and status.phase == "Paused":
-        return Phase("Progressing", "waiting for the full promotion to be observed")
+        return Phase("Progressing", "promoted in full, going on to the end")
     if rollout.spec.paused and status.phase not in {"Paused", "Degraded"}:
         return Phase(status.phase or "Progressing", status.message or "waiting for the pause to be observed")
     return Phase(status.phase or "Unknown", status.message)
@@ -63,6 +63,21 @@ def outcome(rollout: Rollout) -> Outcome:
             return "paused"
         case _:
             return "progressing"
+
+
+def outcome_of_abort(rollout: Rollout) -> Outcome:
+    """The same for an abort, which is done ("failed") when no request goes to the new version any more."""
+    result = outcome(rollout)
+    return "progressing" if result == "failed" and not _is_back(rollout) else result
+
+
+def _is_back(rollout: Rollout) -> bool:
+    status = rollout.status
+    if rollout.spec.strategy.blue_green is not None:
+        return status.blue_green.active_selector in ("", status.stable_rs)
+    if status.canary.weights is not None:
+        return status.canary.weights.canary.weight == 0
+    return status.updated_replicas == 0
 
 
 def needs_person(rollout: Rollout) -> bool:

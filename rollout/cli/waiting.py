@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rollout.api.resources import ROLLOUTS
 from rollout.api.rollout import Rollout
 from rollout.cli.exits import NOT_FOUND, Failure
 from rollout.cli.feed import Feed, Source
 from rollout.cli.output import say
-from rollout.cli.phase import outcome
+from rollout.cli.phase import Outcome, outcome
 from rollout.cli.render import change_line
 from rollout.cli.session import Session
 from rollout.cli.summary import rollout_of, summarise
 
 
-def wait_for_outcome(session: Session, name: str, timeout: float, *, newer_than: str = "") -> Rollout:
-    """The Rollout when it is healthy, failed or waits for a person, or as it was when `timeout` seconds were up.
+def wait_for_outcome(
+    session: Session,
+    name: str,
+    timeout: float,
+    *,
+    newer_than: str = "",
+    judge: Callable[[Rollout], Outcome] = outcome,
+) -> Rollout:
+    """The Rollout when `judge` finds it decided, or as it was when `timeout` seconds were up.
 
-    `newer_than` is the uid-less resourceVersion that our own request produced: what the watch shows of before is
-    not taken for an answer. Says every change on stderr.
+    `newer_than` is the resourceVersion that our own request produced: that state is no answer to the request.
+    Says every change on stderr.
     """
     end = session.clock.monotonic() + timeout
     last, said = rollout_of(session.rollout(name)), ""
@@ -33,7 +42,7 @@ def wait_for_outcome(session: Session, name: str, timeout: float, *, newer_than:
             if (line := change_line(summarise(last))) != said:
                 say(f"{session.clock.now():%H:%M:%S}  {line}")
                 said = line
-            if outcome(last) != "progressing" and last.metadata.resource_version != newer_than:
+            if judge(last) != "progressing" and last.metadata.resource_version != newer_than:
                 return last
     finally:
         feed.close()

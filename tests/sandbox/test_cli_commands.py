@@ -304,6 +304,9 @@ def test_abort_that_waits_has_reached_its_aim_when_the_rollout_is_aborted(shop):
     waiting = shop.process("abort", NAME, "--wait", "--timeout", "30s", stdout=-1, stderr=-1)
     assert "aborted: going back" in waiting.stdout.readline()
     shop.status(phase="Degraded", message="RolloutAborted: by hand", controllerPause=False)
+    while "Degraded" not in waiting.stderr.readline():
+        assert waiting.poll() is None
+    shop.status(canary={"weights": {"canary": {"weight": 0}}})
     waiting.communicate(timeout=30)
     assert waiting.returncode == 0
 

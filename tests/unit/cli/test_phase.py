@@ -1,7 +1,7 @@
 import pytest
 
 from rollout.cli import exits
-from rollout.cli.phase import exit_code, needs_person, outcome, phase_of
+from rollout.cli.phase import exit_code, needs_person, outcome, outcome_of_abort, phase_of
 from rollout.cli.summary import rollout_of
 from tests.unit.cli import world
 
@@ -21,7 +21,7 @@ def test_the_controllers_word_is_taken_when_it_has_seen_everything():
         ({"observedGeneration": "1"}, "waiting for rollout spec update to be observed"),
         ({"pauseConditions": []}, "waiting for rollout to unpause"),
         ({"abort": True}, "waiting for the abort to be observed"),
-        ({"promoteFull": True}, "waiting for the full promotion to be observed"),
+        ({"promoteFull": True}, "promoted in full, going on to the end"),
         (
             {"phase": "Degraded", "message": "RolloutAborted: x", "controllerPause": False},
             "waiting for the retry to be observed",
@@ -81,3 +81,18 @@ def test_exit_codes_are_those_of_the_documentation():
     assert [exit_code(one) for one in ("healthy", "failed", "progressing", "paused")] == [0, 3, 4, 5]
     assert exit_code("paused", success_on_pause=True) == exits.OK
     assert exit_code("failed", success_on_pause=True) == exits.FAILED
+
+
+def test_an_abort_is_done_when_no_request_goes_to_the_new_version():
+    aborted = {"phase": "Degraded", "message": "RolloutAborted: x", "abort": True}
+    routed_back = {"weights": {"canary": {"weight": 0}}}
+    green = aborted | {"controllerPause": False, "pauseConditions": []}
+
+    assert outcome_of_abort(of(world.rollout(**aborted))) == "progressing"
+    assert outcome_of_abort(of(world.rollout(**aborted, canary=routed_back))) == "failed"
+    assert outcome_of_abort(of(world.rollout(**aborted, canary={}, updatedReplicas=1))) == "progressing"
+    assert outcome_of_abort(of(world.rollout(**aborted, canary={}, updatedReplicas=0))) == "failed"
+    assert outcome_of_abort(of(world.blue_green(**green))) == "failed"
+    assert (
+        outcome_of_abort(of(world.blue_green(**green, blueGreen={"activeSelector": "new"}))) == "progressing"
+    )

@@ -1,0 +1,1 @@
+"""`rollout demo`: three releases under load on this machine, played with the real parts."""
