@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from rollout.api.analysis import Argument
-from rollout.core.problem import Problem, invalid, required
+from rollout.core.problem import Problem, invalid, problems_of, raise_if_any, required
 from rollout.errors import InvalidSpec
 
 _PLACEHOLDER = re.compile(r"\{\{\s*args\.([^{}\s]+)\s*\}\}")
@@ -42,9 +42,8 @@ def resolve_args(
         try:
             resolved.append(_resolved(chosen, source, stable_hash, latest_hash))
         except InvalidSpec as error:
-            problems += [Problem("", sentence) for sentence in error.problems]
-    if problems:
-        raise InvalidSpec(*map(str, problems))
+            problems += problems_of(error)
+    raise_if_any(problems)
     return tuple(resolved)
 
 
@@ -139,8 +138,7 @@ def substitute(
         return _PLACEHOLDER.sub(value, text)
 
     result = _mapped(metric, replace, path)
-    if problems:
-        raise InvalidSpec(*map(str, problems))
+    raise_if_any(problems)
     assert isinstance(result, dict)
     return result
 

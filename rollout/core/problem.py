@@ -62,6 +62,12 @@ def raise_if_any(problems: Iterable[Problem]) -> None:
         raise InvalidSpec(*map(str, found))
 
 
+def problems_of(error: InvalidSpec) -> list[Problem]:
+    """The problems in an InvalidSpec, whose sentences begin with their path."""
+    split = [sentence.partition(": ") for sentence in error.problems]
+    return [Problem(path, message) if message else Problem("", path) for path, _, message in split]
+
+
 def below(prefix: str, problems: Iterable[Problem]) -> Iterator[Problem]:
     """All problems with their paths seen from the object that holds `prefix`."""
     return (problem.below(prefix) for problem in problems)

@@ -6,7 +6,8 @@ taken once. Semantics: study/argo-rollouts.md 1.7.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rollout.api.analysis import AnalysisTemplate, Argument, TemplateRef
@@ -19,6 +20,7 @@ from rollout.errors import InvalidSpec
 
 # A reference to a template: (is cluster-scoped, name).
 TemplateKey = tuple[bool, str]
+_METRIC = re.compile(r"spec\.metrics\[(\d+)\]")
 Templates = Mapping[TemplateKey, AnalysisTemplate]
 
 
@@ -67,7 +69,8 @@ def run_spec(
     if missing := missing_templates(analysis, templates):
         fix = "create it, or correct the name"
         raise InvalidSpec(*(str(required("templates", f"there is no {name}", fix)) for name in missing))
-    chosen = [templates[key] for key in _flattened(analysis.templates, templates)]
+    order = _flattened(analysis.templates, templates)
+    chosen = [templates[key] for key in order]
     given = tuple(analysis.args)
     args = arguments.resolve_args(
         _declared(chosen, {argument.name for argument in given}),
@@ -76,7 +79,8 @@ def run_spec(
         stable_hash=stable_hash,
         latest_hash=latest_hash,
     )
-    metrics = [plain(metric) for template in chosen for metric in template.spec.metrics]
+    origins = [(key, index) for key in order for index in range(len(templates[key].spec.metrics))]
+    metrics = [plain(templates[key].spec.metrics[index]) for key, index in origins]
     raise_if_any(_repeated(metrics))
     parts = {
         "metrics": metrics,
@@ -87,8 +91,17 @@ def run_spec(
         ),
     }
     spec = {name: value for name, value in parts.items() if value}
-    raise_if_any(validate_run_spec(spec))
+    raise_if_any(_in_template(problem, origins) for problem in validate_run_spec(spec))
     return spec
+
+
+def _in_template(problem: Problem, origins: Sequence[tuple[TemplateKey, int]]) -> Problem:
+    """The problem of a metric in the run, told where its author wrote it."""
+    place = _METRIC.match(problem.path)
+    if place is None:
+        return problem
+    key, index = origins[int(place[1])]
+    return Problem(f"{named(key)} spec.metrics[{index}]{problem.path[place.end() :]}", problem.message)
 
 
 def _flattened(refs: Iterable[TemplateRef], templates: Templates) -> list[TemplateKey]:

@@ -13,7 +13,7 @@ from rollout.api.analysis import AnalysisRunSpec, AnalysisTemplateSpec
 from rollout.api.codec import view
 from rollout.api.meta import duration
 from rollout.core import arguments, expr
-from rollout.core.problem import Problem, invalid, raise_if_any, required, unsupported
+from rollout.core.problem import Problem, invalid, problems_of, raise_if_any, required, unsupported
 from rollout.errors import InvalidSpec
 
 CONDITION_NAMES = ("result", "warnings")
@@ -98,7 +98,7 @@ def validate_run_spec(spec: Mapping[str, Any]) -> list[Problem]:
         try:
             resolved = arguments.substitute(metric, args, secrets, path)
         except InvalidSpec as error:
-            found += [Problem("", sentence) for sentence in error.problems]
+            found += problems_of(error)
         else:
             found += _metric(resolved, path, args, secrets)
     return [*found, *_names(spec), *_patterns(spec)]
@@ -124,7 +124,7 @@ def _misread(spec: Mapping[str, Any], kind: type[Any]) -> Iterator[Problem]:
     try:
         view(spec, kind, path="spec")
     except InvalidSpec as error:
-        yield from (Problem("", sentence) for sentence in error.problems)
+        yield from problems_of(error)
 
 
 def _unknown_fields(value: Mapping[str, Any], known: frozenset[str], path: str) -> Iterator[Problem]:
@@ -206,7 +206,7 @@ def _placeholders(
     try:
         arguments.substitute(metric, known, secrets, path)
     except InvalidSpec as error:
-        yield from (Problem("", sentence) for sentence in error.problems)
+        yield from problems_of(error)
 
 
 def _duration(value: Any, path: str, *, positive: bool) -> Iterator[Problem]:

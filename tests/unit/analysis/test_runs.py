@@ -122,8 +122,22 @@ def test_a_secret_passes_as_a_reference_only_and_only_into_headers():
 
     bad = metric()
     bad["provider"]["prometheus"]["query"] = "up{a='{{ args.token }}'}"
-    with pytest.raises(InvalidSpec, match=r"metrics\[0\].provider.prometheus.query: .*use it in headers"):
+    with pytest.raises(
+        InvalidSpec, match=r'"t" spec.metrics\[0\].provider.prometheus.query: .*use it in headers'
+    ):
         build(analysis("t"), templates(t={"args": args, "metrics": [bad]}))
+
+
+def test_a_problem_of_a_metric_is_told_where_its_author_wrote_it():
+    known = templates(
+        one={"args": [{"name": "service", "value": "x"}], "metrics": [metric("a"), metric("b")]},
+        two={"metrics": [metric("c"), metric("d", interval="5x")]},
+    )
+    with pytest.raises(InvalidSpec) as caught:
+        build(analysis("one", "two"), known)
+    assert caught.value.problems[0].startswith(
+        'AnalysisTemplate "two" spec.metrics[1].interval: Invalid value: "5x": '
+    )
 
 
 def test_a_missing_value_is_named_with_what_to_do():

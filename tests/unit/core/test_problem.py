@@ -1,6 +1,6 @@
 import pytest
 
-from rollout.core.problem import Problem, below, invalid, raise_if_any, required, unsupported
+from rollout.core.problem import Problem, below, invalid, problems_of, raise_if_any, required, unsupported
 from rollout.errors import InvalidSpec
 
 
@@ -36,3 +36,9 @@ def test_problems_become_one_invalid_spec_with_a_sentence_each():
     with pytest.raises(InvalidSpec) as caught:
         raise_if_any([Problem("a", "b"), Problem("c", "d")])
     assert caught.value.problems == ("a: b", "c: d")
+
+
+def test_an_invalid_spec_gives_its_problems_back():
+    problems = [invalid("spec.a", "x: y", "is wrong"), Problem("", "no path")]
+
+    assert problems_of(InvalidSpec(*map(str, problems))) == problems
