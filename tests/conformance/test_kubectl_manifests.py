@@ -8,7 +8,7 @@ import yaml
 from rollout.api.crds import crds
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
+EXAMPLES = [file for file in sorted((ROOT / "examples").glob("*.yaml")) if "apiVersion:" in file.read_text()]
 MESH = [ROOT / "rollout/sandbox/crds/istio.yaml", ROOT / "rollout/sandbox/crds/gateway.yaml"]
 
 

@@ -102,7 +102,6 @@ class Documents:
             "/apis",
             "/healthz",
             "/livez",
-            "/openapi/v2",
             "/openapi/v3",
             "/readyz",
             "/version",
@@ -110,10 +109,6 @@ class Documents:
         return {"paths": sorted(found + rest)}
 
     def _openapi(self, request: Request, path: str) -> Response | None:
-        if path == "/openapi/v2":
-            data = self._document(path, openapi.version_2)
-            assert data is not None
-            return _revalidated(request, data, {"vary": "Accept"})
         if path == "/openapi/v3":
             data = self._document(path, self._openapi_index)
             assert data is not None
@@ -136,7 +131,7 @@ class Documents:
                 pass
             case _:
                 return None
-        return self._document(path, lambda: openapi.version_3(self._served, group, version))
+        return self._document(path, lambda: openapi.document(self._served, group, version))
 
     def _openapi_index(self) -> dict[str, Any]:
         index = {}

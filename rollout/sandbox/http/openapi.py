@@ -1,4 +1,4 @@
-"""OpenAPI documents: what kubectl needs to explain kinds, to merge lists by key, and to see which verbs and
+"""OpenAPI v3 documents: what kubectl needs to explain kinds, to merge lists by key, and to see which verbs and
 parameters there are. https://kubernetes.io/docs/concepts/overview/kubernetes-api/#openapi-interface-definition
 """
 
@@ -22,7 +22,7 @@ _PATCHES = (
 )
 
 
-def version_3(served: Iterable[Served], group: str, version: str) -> Object | None:
+def document(served: Iterable[Served], group: str, version: str) -> Object | None:
     """The OpenAPI v3 document of one group version; None when it is not served."""
     members = [m for m in served if m.resource.group == group and m.resource.version == version]
     if not members:
@@ -150,7 +150,3 @@ def _parameters(verb: str) -> Iterator[tuple[str, str]]:
 
 def _parameter(name: str, kind: str) -> Object:
     return {"name": name, "in": "query", "schema": {"type": kind, "uniqueItems": True}}
-
-
-def version_2() -> Object:
-    return {"swagger": "2.0", "info": _INFO, "paths": {}, "definitions": {}}

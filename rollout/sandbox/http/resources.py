@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from rollout.api import codec
 from rollout.api.resources import PODS, Resource
-from rollout.errors import BadRequest, MethodNotAllowed, Unavailable
+from rollout.errors import BadRequest, Expired, MethodNotAllowed, Unavailable
 from rollout.runtime.clock import Clock
 from rollout.runtime.kube import PATCH_MEDIA_TYPES, PatchType
 from rollout.sandbox.http import body, reviews
@@ -27,7 +27,7 @@ from rollout.sandbox.http.options import (
 from rollout.sandbox.http.paths import Target
 from rollout.sandbox.http.rendering import Encoder, in_media_type, metadata_only
 from rollout.sandbox.http.responses import NO_CACHE, json_response, success
-from rollout.sandbox.http.streams import EncodeEvent, LogResponse, Streams, WatchResponse
+from rollout.sandbox.http.streams import EncodeEvent, LogResponse, Refused, Streams, Watching, WatchResponse
 from rollout.sandbox.http.tables import Include, Tables
 from rollout.sandbox.storage import Options
 from rollout.sandbox.storage.refusals import not_served
@@ -148,22 +148,28 @@ class ResourceApi:
     def _watch(self, call: Call, options: ListOptions) -> ASGIApp:
         seconds = float(options.timeout_seconds) or _WATCH_SECONDS * (1 + self._clock.random.random())
         encode = self._event_encoder(call)
-        resource, namespace = call.served.resource, call.namespace
         return WatchResponse(
             self._streams,
-            lambda: self._storage.watch(
-                resource,
-                namespace,
-                labels=options.labels,
-                fields=options.fields,
-                resource_version=options.resource_version,
-                send_initial_events=options.initial_events,
-            ),
+            self._watcher(call, options),
             encode,
             headers=[(b"content-type", b"application/json"), (b"cache-control", NO_CACHE.encode())],
             seconds=seconds,
             bookmarks=options.bookmarks,
         )
+
+    def _watcher(self, call: Call, options: ListOptions) -> Watching:
+        """Storage's watcher. As kube-apiserver has it, a version too old is told inside the stream."""
+        try:
+            return self._storage.watch(
+                call.served.resource,
+                call.namespace,
+                labels=options.labels,
+                fields=options.fields,
+                resource_version=options.resource_version,
+                send_initial_events=options.initial_events,
+            )
+        except Expired as error:
+            return Refused(error)
 
     async def _log(self, call: Call) -> ASGIApp:
         target = call.target
@@ -282,6 +288,8 @@ class ResourceApi:
                 data = codec.encode(self._tables(call).of([obj], {}))
             case Form.METADATA:
                 data = codec.encode(metadata_only(obj))
+            case _ if call.target.subresource == "scale" or "dryRun" in call.request.query_params:
+                data = codec.encode(obj)  # made for this answer alone
             case _:
                 data = self._encoder.shared(obj)
         return _finish(call, data, status=status)

@@ -90,17 +90,35 @@ class Watching(Protocol):
     def on_wake(self, wake: Callable[[], None] | None) -> None: ...
 
 
+class Refused:
+    """A watcher that has nothing to tell but why there is none."""
+
+    def __init__(self, error: ApiError) -> None:
+        self._error = error
+
+    def poll(self) -> WatchEvent | None:
+        raise self._error
+
+    def bookmark(self) -> WatchEvent:
+        raise self._error
+
+    def close(self) -> None:
+        pass
+
+    def on_wake(self, wake: Callable[[], None] | None) -> None:
+        pass
+
+
 class WatchResponse:
     """An ASGI response: one JSON line per event, many lines per chunk when many are ready.
 
-    `start` gives the watcher; an ApiError of it (a version too old) becomes an ERROR line, as kube-apiserver
-    has it, and so does one that strikes later.
+    An ApiError of the watcher (its version is forgotten) becomes an ERROR line, after which the stream ends.
     """
 
     def __init__(
         self,
         streams: Streams,
-        start: Callable[[], Watching],
+        watcher: Watching,
         encode: EncodeEvent,
         *,
         headers: Headers,
@@ -108,26 +126,21 @@ class WatchResponse:
         bookmarks: bool,
     ) -> None:
         self._streams = streams
-        self._start = start
+        self._watcher = watcher
         self._encode = encode
         self._headers = headers
         self._seconds = seconds
         self._bookmarks = bookmarks
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._streams.open(receive, self._seconds) as lifeline:
-            await send({"type": "http.response.start", "status": 200, "headers": self._headers})
-            try:
-                watcher = self._start()
-            except ApiError as error:
-                await _send(send, self._encode("ERROR", error.status()), more=False)
-                return
-            watcher.on_wake(lifeline.signal.set)
-            try:
-                await self._pump(watcher, lifeline, send)
-            finally:
-                watcher.close()
-            await _send(send, b"", more=False)
+        try:
+            async with self._streams.open(receive, self._seconds) as lifeline:
+                self._watcher.on_wake(lifeline.signal.set)
+                await send({"type": "http.response.start", "status": 200, "headers": self._headers})
+                await self._pump(self._watcher, lifeline, send)
+                await _send(send, b"", more=False)
+        finally:
+            self._watcher.close()
 
     async def _pump(self, watcher: Watching, lifeline: Lifeline, send: Send) -> None:
         ticker = _Ticker(BOOKMARK_SECONDS if self._bookmarks else None, lifeline.signal)

@@ -77,6 +77,12 @@ async def test_a_version_that_was_forgotten_is_a_gone_event_in_the_stream(api, m
         assert [event async for event in events] == []
 
 
+async def test_a_watch_that_makes_no_sense_is_refused_before_it_starts(api):
+    params = {"watch": "true", "labelSelector": "a in ("}
+    assert (await api.http.get(CONFIG_MAPS, params=params)).status_code == 400
+    assert api.server.open_streams == 0
+
+
 async def test_a_client_that_goes_away_frees_its_watch(api):
     async with api.watch(CONFIG_MAPS):
         await until(lambda: api.server.open_streams == 1)
