@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import msgspec
 
+from rollout.sandbox.node.gaps import GAPS as NODE_GAPS
+
 
 class Gap(msgspec.Struct, frozen=True):
-    """`area`: the part it is about. `difference`: what is not as in a cluster. `instead`: what happens here."""
+    """`area`: the part it is about. `difference`: what is not as in a cluster. `instead`: what happens here,
+    unless `difference` says it."""
 
     area: str
     difference: str
-    instead: str
+    instead: str = ""
 
 
 _GAPS = (
@@ -26,26 +29,6 @@ _GAPS = (
         "security",
         "No isolation: pods are processes of your user, with your rights and your files.",
         "Run only what you would run in your own shell. Nothing listens beyond 127.0.0.0/8.",
-    ),
-    Gap(
-        "node",
-        "Images are not pulled or run.",
-        "images.yaml says which command stands for an image; unknown images run the demo app.",
-    ),
-    Gap(
-        "node",
-        "CPU and memory limits are not enforced; there are no volumes, no OOM kills, no eviction by pressure.",
-        "Requests and limits are kept in the objects and shown.",
-    ),
-    Gap(
-        "node",
-        "There is one node and no scheduler: affinity, taints, topology spread and priorities have no effect.",
-        "Every pod is bound to the node at once.",
-    ),
-    Gap(
-        "node",
-        "Where only 127.0.0.1 exists (macOS), pods share it.",
-        "Each port gets a free number, told to the process in PORT and written into EndpointSlices.",
     ),
     Gap(
         "network",
@@ -108,6 +91,12 @@ _GAPS = (
     ),
     Gap(
         "mesh",
+        "When a Service's endpoints change, Envoy replaces its clusters.",
+        "Requests under way finish; kept-alive connections to pods are opened anew, and outlier detection and "
+        "connection limits begin to count from zero.",
+    ),
+    Gap(
+        "mesh",
         "As in a cluster, a pod that ends the moment it gets SIGTERM can lose a request: endpoints leave at the same time.",
         "Here that moment lasts milliseconds; the demo app goes on serving for DRAIN_SECONDS, others need a preStop sleep.",
     ),
@@ -140,6 +129,7 @@ _GAPS = (
 
 
 def gaps() -> list[Gap]:
-    """All known differences, grouped by area in the order of the list."""
-    areas = list(dict.fromkeys(gap.area for gap in _GAPS))
-    return sorted(_GAPS, key=lambda gap: areas.index(gap.area))
+    """All known differences, grouped by area."""
+    found = [*_GAPS, *(Gap("node", text) for text in NODE_GAPS)]
+    areas = list(dict.fromkeys(gap.area for gap in found))
+    return sorted(found, key=lambda gap: areas.index(gap.area))

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -256,6 +257,19 @@ def test_a_program_that_dies_at_once_is_said_with_its_last_words(config, monkeyp
     monkeypatch.setenv("PROMETHEUS_PATH", str(broken))
     with pytest.raises(SandboxError, match=r"prometheus ended with exit code 7.*out of luck"):
         up(config, silent)
+    assert processes_of(config.directory()) == []
+
+
+def test_in_the_foreground_ctrl_c_ends_everything_and_is_no_error(config):
+    code = (
+        "import sys; from rollout.sandbox.supervisor import *; "
+        f"run_foreground(SandboxConfig(name='test', state={config.state!r}), print, lambda s: print('READY', s.pid, flush=True))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert any(line == f"READY {process.pid}\n" for line in process.stdout)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE) == 0
     assert processes_of(config.directory()) == []
 
 
