@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv check format test bench demo clean lock
+.PHONY: help venv check format test bench demo clean lock prometheus
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -27,8 +27,17 @@ format: $(STAMP)  ## format the code and apply safe fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test: $(STAMP)  ## install what the tests need, and run them
+test: $(STAMP) prometheus  ## install what the tests need, and run them
 	$(BIN)/pytest -n 2 -m "not slow"
+
+prometheus: $(STAMP)  ## fetch Prometheus into the user's cache, unless it is there
+	@$(BIN)/python -m rollout.sandbox.prometheus
+
+demo: $(STAMP)  ## three releases under load on this machine (KEEP=1 leaves it running)
+	@$(BIN)/rollout demo $(if $(KEEP),--keep)
+
+bench: $(STAMP) prometheus  ## measure, and write bench/RESULTS.md
+	@$(BIN)/python -m bench
 
 lock:  ## make the lock file anew from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --all-extras --group dev pyproject.toml -o requirements.lock

@@ -112,7 +112,7 @@ class RolloutController:
         if patch:
             await effects.patch_status(rollout, patch, version, kube)
         for event in decision.events:
-            log.info(event.reason, message=event.message, rollout=str(key))
+            log.info(event.reason, detail=event.message)
             if self._recorder is not None:
                 kind: Literal["Normal", "Warning"] = "Warning" if event.warning else "Normal"
                 self._recorder.emit(raw, kind, event.reason, event.message)

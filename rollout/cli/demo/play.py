@@ -133,7 +133,7 @@ async def _start_sandbox(children: Supervisor, folder: Path) -> StateDirectory:
     process = await children.start(argv, name="sandbox", log=log)
     try:
         async with asyncio.timeout(START_SECONDS):
-            while not sandbox.status(state).ready:
+            while not sandbox.status(state).ready:  # noqa: ASYNC110 - another process's file
                 _alive(process, log)
                 await asyncio.sleep(0.1)
     except TimeoutError:

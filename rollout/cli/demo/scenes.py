@@ -17,6 +17,7 @@ from rollout.runtime.kube import Object
 CANARY = Key("demo", "web-frontend")
 BLUE_GREEN = Key("demo-bluegreen", "web-frontend")
 RELEASE_SECONDS = 60.0
+QUERY = "ResolvedPrometheusQuery"  # where the provider records what it asked
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -108,7 +109,7 @@ def decisions_of(run: Object) -> list[Decision]:
                 metric=result["name"],
                 query=" ".join(query.split()),
                 values=tuple(m.get("value") or m.get("message", "") for m in measurements),
-                rule=result.get("message") or conditions.get(result["name"], ""),
+                rule=f"{conditions.get(result['name'], '')}: {result.get('message', '')}",
             )
         )
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Self
 
 from rollout.cli import output as out
 from rollout.cli.demo.load import Tally
@@ -56,7 +57,7 @@ class Screen:
         if not self._terminal:
             out.say(text)
 
-    def __enter__(self) -> Screen:
+    def __enter__(self) -> Self:
         if self._terminal:
             from rich.console import Console
             from rich.live import Live

@@ -25,7 +25,7 @@ def summary(outcomes: Sequence[Outcome], tally: Tally, seconds: float) -> list[s
 
 def _traffic(tally: Tally) -> Iterator[str]:
     yield "Requests by version"
-    rows = [("  host", "version", "requests", "errors", "p50 ms", "p95 ms", "p99 ms")]
+    rows: list[tuple[str, ...]] = [("  host", "version", "requests", "errors", "p50 ms", "p95 ms", "p99 ms")]
     for host in sorted({key.partition(" ")[0] for key in tally.versions}):
         for version, count in tally.at(host).items():
             numbers = [str(count.percentile(share)) for share in (0.5, 0.95, 0.99)]

@@ -50,8 +50,8 @@ class View:
         raw = self.rollout(key)
         if raw is None:
             return None
-        family = [self.list(resource, key.namespace) for resource in (REPLICA_SETS, PODS, ANALYSIS_RUNS)]
-        return tree(rollout_of(raw), *family, now)
+        sets, pods, runs = (self.list(kind, key.namespace) for kind in (REPLICA_SETS, PODS, ANALYSIS_RUNS))
+        return tree(rollout_of(raw), sets, pods, runs, now)
 
     def canary_weight(self, key: Key) -> int | None:
         """The live weight of the canary, from the VirtualService of the same name; None without one."""
