@@ -6,10 +6,12 @@ answer to it.
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
 
+from rollout.api.meta import pause_seconds, time_of
 from rollout.api.rollout import Rollout
 from rollout.cli import exits
 
@@ -95,6 +97,22 @@ def needs_person(rollout: Rollout) -> bool:
             return not timed
         case _:
             return True
+
+
+def pause_ends(rollout: Rollout) -> datetime | None:
+    """When a timed pause ends; None when a person has to end it, or nothing is paused."""
+    status, canary = rollout.status, rollout.spec.strategy.canary
+    if not status.pause_conditions or needs_person(rollout):
+        return None
+    blue_green, index = rollout.spec.strategy.blue_green, status.current_step_index or 0
+    length: int | str | None = blue_green.auto_promotion_seconds if blue_green is not None else None
+    if canary is not None and index < len(canary.steps) and (pause := canary.steps[index].pause):
+        length = pause.duration
+    try:
+        started = time_of(status.pause_conditions[0].start_time)
+        return started + timedelta(seconds=pause_seconds(length)) if started and length is not None else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def exit_code(result: Outcome, *, success_on_pause: bool = False) -> int:

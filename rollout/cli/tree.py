@@ -10,6 +10,7 @@ import msgspec
 
 from rollout.api.meta import View, time_of
 from rollout.api.rollout import HASH_LABEL, REVISION, SCALE_DOWN_DEADLINE, Rollout
+from rollout.cli.phase import pause_ends
 from rollout.cli.summary import Summary, images_of, roles_of, summarise
 from rollout.cli.text import span
 
@@ -65,10 +66,19 @@ def tree(
         name=rollout.metadata.name,
         status=summary.phase,
         created=rollout.metadata.creation_timestamp,
+        info=_pause(rollout, summary, now),
         message=summary.message,
         children=tuple(revisions),
     )
     return Tree(summary=summary, root=root)
+
+
+def _pause(rollout: Rollout, summary: Summary, now: datetime) -> tuple[str, ...]:
+    """What a paused Rollout waits for."""
+    if summary.needs_person:
+        return ("waits for promote",)
+    ends = pause_ends(rollout) if summary.phase == "Paused" else None
+    return (f"goes on in {span((ends - now).total_seconds())}",) if ends is not None else ()
 
 
 def _set_node(rollout: Rollout, one: Object, pods: Sequence[Object], now: datetime) -> Node:

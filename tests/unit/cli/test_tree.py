@@ -36,7 +36,7 @@ def test_the_whole_picture_of_a_canary():
         "  Available:     11",
         "",
         "NAME                                     KIND         STATUS     AGE  INFO",
-        "⟳ web-frontend                           Rollout      ॥ Paused   70m",
+        "⟳ web-frontend                           Rollout      ॥ Paused   70m  goes on in 0s",
         "├──# revision:2",
         "│  ├──⧉ web-frontend-7bf9d4c8d           ReplicaSet   ✔ Healthy  10m  canary",
         "│  │  └──□ web-frontend-7bf9d4c8d-x2z9k  Pod          ✔ Running  10m  ready:1/1",
@@ -179,3 +179,20 @@ def test_small_things():
     assert len(shorten("web-frontend-7bf9d4c8d-x2z9k", 20)) == 20
     assert ansi("x", "green") == "\x1b[32mx\x1b[0m"
     assert ansi("x", "no such colour") == "x"
+
+
+def test_a_pause_says_what_it_waits_for():
+    timed = world.rollout(
+        pauseConditions=[{"reason": "CanaryPauseStep", "startTime": "2026-11-21T12:09:45Z"}]
+    )
+    broken = world.rollout(pauseConditions=[{"reason": "CanaryPauseStep", "startTime": "soon"}])
+    automatic = world.blue_green(
+        pauseConditions=[{"reason": "BlueGreenPause", "startTime": "2026-11-21T12:09:45Z"}]
+    )
+    automatic["spec"]["strategy"]["blueGreen"] |= {"autoPromotionEnabled": True, "autoPromotionSeconds": 40}
+
+    assert shown(timed).root.info == ("goes on in 15s",)
+    assert shown(world.waiting_for_person()).root.info == ("waits for promote",)
+    assert shown(automatic).root.info == ("goes on in 25s",)
+    assert shown(broken).root.info == ()
+    assert shown(world.healthy()).root.info == ()
