@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from rollout.sandbox.node.gaps import GAPS as NODE_GAPS
+from rollout.sandbox.workloads.gaps import GAPS as WORKLOAD_GAPS
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -115,11 +116,7 @@ _GAPS = (
         "Every Service is scraped, on its port `metrics` or `http-metrics`, else the first.",
         'A pod behind several Services is scraped under each as `job`. prometheus.io/scrape: "false" leaves a pod out.',
     ),
-    Gap(
-        "metrics",
-        "HorizontalPodAutoscalers are stored and not acted upon; there is no metrics API.",
-        "`kubectl top` does not work.",
-    ),
+    Gap("metrics", "There is no metrics API.", "`kubectl top` does not work."),
     Gap(
         "api",
         "All objects are in memory, and gone with `down`, unless --data names a directory.",
@@ -131,5 +128,6 @@ _GAPS = (
 def gaps() -> list[Gap]:
     """All known differences, grouped by area."""
     found = [*_GAPS, *(Gap("node", text) for text in NODE_GAPS)]
+    found += [Gap("workloads", text) for text in WORKLOAD_GAPS]
     areas = list(dict.fromkeys(gap.area for gap in found))
     return sorted(found, key=lambda gap: areas.index(gap.area))
