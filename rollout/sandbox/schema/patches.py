@@ -176,7 +176,7 @@ def strategic_merge(obj: Any, patch: Any, schema: Schema) -> Any:
 def _merge_map(obj: Mapping[str, Any], patch: Mapping[str, Any], schema: Schema) -> dict[str, Any]:
     match patch.get(_DIRECTIVE, "merge"):
         case "replace":
-            return dict(_without_directives(patch))
+            return dict(_fresh({key: value for key, value in patch.items() if key != _DIRECTIVE}))
         case "delete":
             return {}
         case "merge":
@@ -193,12 +193,10 @@ def _merge_map(obj: Mapping[str, Any], patch: Mapping[str, Any], schema: Schema)
                 result[name] = [x for x in result[name] if not _contains(_list(value, key), x)]
         elif value is None:
             result.pop(key, None)
+        elif isinstance(value, Mapping) and _DIRECTIVE in value and key not in obj:
+            _merge_map({}, value, {})  # refuses an unknown directive; what is not there is not replaced
         else:
-            merged = _merge_value(result.get(key), value, _below(schema, key))
-            if isinstance(value, Mapping) and value.get(_DIRECTIVE) == "delete":
-                result.pop(key, None)
-            else:
-                result[key] = merged
+            result[key] = _merge_value(result.get(key), value, _below(schema, key))
     for key, order in patch.items():
         name = key.removeprefix(_ORDER)
         if name != key and isinstance(result.get(name), list):
@@ -225,7 +223,7 @@ def _retained(obj: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any
 def _merge_value(old: Any, new: Any, schema: Schema) -> Any:
     if isinstance(new, Mapping):
         if "replace" in _strategies(schema) and _DIRECTIVE not in new:
-            return _without_directives(new)
+            return _fresh(new)
         return _merge_map(old if isinstance(old, Mapping) else {}, new, schema)
     if isinstance(new, list):
         return _merge_list(old if isinstance(old, list) else [], new, schema)
@@ -234,13 +232,13 @@ def _merge_value(old: Any, new: Any, schema: Schema) -> Any:
 
 def _merge_list(old: list[Any], new: list[Any], schema: Schema) -> list[Any]:
     if "merge" not in _strategies(schema):
-        return [_without_directives(item) for item in new if not _is_bare_directive(item)]
+        return list(_fresh(new))
     key = _merge_key(schema)
     if not key:
         added = [item for position, item in enumerate(new) if not _contains(old + new[:position], item)]
         return _ordered(old + added, new, old, "")
-    if any(_is_bare_directive(item, "replace") for item in new):
-        return [_without_directives(item) for item in new if not _is_bare_directive(item)]
+    if any(_directive(item) == "replace" for item in new):
+        return list(_fresh(new))
     items: Schema = schema.get("items") or {}
     result = list(old)
     for item in new:
@@ -249,8 +247,7 @@ def _merge_list(old: list[Any], new: list[Any], schema: Schema) -> list[Any]:
         matches = [
             i for i, have in enumerate(result) if isinstance(have, Mapping) and have.get(key) == item[key]
         ]
-        directive = item.get(_DIRECTIVE, "merge")
-        if directive == "delete":
+        if _directive(item) == "delete":
             result = [have for i, have in enumerate(result) if i not in matches]
         elif matches:
             result[matches[0]] = _merge_map(result[matches[0]], item, items)
@@ -262,8 +259,8 @@ def _merge_list(old: list[Any], new: list[Any], schema: Schema) -> list[Any]:
 def _ordered(items: list[Any], order: list[Any], before: list[Any], key: str) -> list[Any]:
     """Items named by `order` in that order, woven with the others, which keep the order of `before`.
 
-    Of the two heads the named one goes first only when both were in `before` and it stood in front
-    there; so items new to the list end up behind those that the patch does not name.
+    Of the two heads the other one goes first only when both were in `before` and it stood in front
+    there; so items new to the list end up before those that the patch does not name.
     """
 
     def name(item: Any) -> Any:
@@ -278,7 +275,7 @@ def _ordered(items: list[Any], order: list[Any], before: list[Any], key: str) ->
     result: list[Any] = []
     while named and others:
         left, right = place(had, named[0]), place(had, others[0])
-        result.append((named if 0 <= left < right else others).pop(0))
+        result.append((others if 0 <= right < left else named).pop(0))
     return result + named + others
 
 
@@ -309,20 +306,25 @@ def _merge_key(schema: Schema) -> str:
     return str(schema.get("x-kubernetes-patch-merge-key", ""))
 
 
-def _is_bare_directive(item: Any, directive: str = "") -> bool:
-    return isinstance(item, Mapping) and set(item) == {_DIRECTIVE} and directive in {"", item[_DIRECTIVE]}
+def _directive(item: Any) -> Any:
+    """What an item of a patched list is for: "merge" (also of items that are no objects), "delete", "replace"."""
+    return item.get(_DIRECTIVE, "merge") if isinstance(item, Mapping) else "merge"
 
 
-def _without_directives(value: Any) -> Any:
-    """New content carries no directives and, as the API stores none, no nulls in objects."""
+_NOTHING: Any = object()
+
+
+def _fresh(value: Any) -> Any:
+    """New content: without nulls and directives; an object that is one itself (`$patch`) is _NOTHING."""
     if isinstance(value, Mapping):
-        return {
-            key: _without_directives(inner)
-            for key, inner in value.items()
-            if inner is not None
-            and not key.startswith((_DELETE_PRIMITIVES, _ORDER))
-            and key not in {_DIRECTIVE, _RETAIN}
-        }
+        if _DIRECTIVE in value:
+            return _NOTHING
+        inner = {key: _fresh(one) for key, one in value.items() if one is not None and not _is_directive(key)}
+        return {key: one for key, one in inner.items() if one is not _NOTHING}
     if isinstance(value, list):
-        return [_without_directives(item) for item in value]
+        return [one for one in map(_fresh, value) if one is not _NOTHING]
     return value
+
+
+def _is_directive(key: str) -> bool:
+    return key in {_DIRECTIVE, _RETAIN} or key.startswith((_DELETE_PRIMITIVES, _ORDER))
