@@ -7,7 +7,6 @@ clock or speaks to an API server; `run.py` does.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
@@ -71,9 +70,6 @@ class Decision(msgspec.Struct, frozen=True):
 
     actions: tuple[Action, ...] = ()
     requeue: float | None = None
-
-    def then(self, *actions: Action) -> Decision:
-        return Decision((*self.actions, *actions), self.requeue)
 
 
 def status_patch(
@@ -160,7 +156,3 @@ def _references(resource: Resource, child: Object, references: list[Mapping[str,
 def soonest(*moments: float | None) -> float | None:
     """The smallest of the given waits in seconds; None when there is none."""
     return min((moment for moment in moments if moment is not None), default=None)
-
-
-def seconds_until(moment: datetime, now: datetime) -> float:
-    return (moment - now).total_seconds()

@@ -66,7 +66,7 @@ def decide(job: Object, candidates: Sequence[Object], now: datetime, suffix: Suf
     actions: list[Action] = []
     requeue = _deadline_wait(job, now)
     if over is not None:
-        actions += [_delete(job, pod) for pod in counts.active]
+        actions += [_delete(pod) for pod in counts.active]
         actions.append(
             Note(over.reason or "Completed", over.message, "Normal" if over.type == "Complete" else "Warning")
         )
@@ -75,7 +75,7 @@ def decide(job: Object, candidates: Sequence[Object], now: datetime, suffix: Suf
         actions += _scale(job, counts, now, suffix, hold=wait > 0)
         requeue = soonest(requeue, wait or None)
     else:
-        actions += [_delete(job, pod) for pod in counts.active]
+        actions += [_delete(pod) for pod in counts.active]
     status = _status(job, counts, over, now)
     return Decision((*status_patch(JOBS, job, status), *actions), requeue)
 
@@ -141,7 +141,7 @@ def _scale(job: Object, counts: Counts, now: datetime, suffix: Suffix, *, hold: 
     missing = wanted - len(counts.active)
     if missing < 0:
         surplus = deletion_order(counts.active, now)[:-missing]
-        return [_delete(job, pod) for pod in surplus]
+        return [_delete(pod) for pod in surplus]
     return [] if hold else [_create(job, suffix()) for _ in range(missing)]
 
 
@@ -159,8 +159,7 @@ def _create(job: Object, suffix: str) -> Create:
     return Create(PODS, pod, Note("SuccessfulCreate", f"Created pod: {name}"))
 
 
-def _delete(job: Object, pod: Object) -> Delete:
-    del job
+def _delete(pod: Object) -> Delete:
     meta = metadata(pod)
     note = Note("SuccessfulDelete", f"Deleted pod: {meta['name']}")
     return Delete(PODS, meta["namespace"], meta["name"], meta["uid"], note)
