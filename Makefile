@@ -31,7 +31,7 @@ test: $(STAMP) prometheus  ## install what the tests need, and run them
 	$(BIN)/pytest -n 2 -m "not slow"
 
 prometheus: $(STAMP)  ## fetch Prometheus into the user's cache, unless it is there
-	@$(BIN)/python -m rollout.sandbox.prometheus
+	@tools/get_prometheus.sh
 
 demo: $(STAMP)  ## three releases under load on this machine (KEEP=1 leaves it running)
 	@$(BIN)/rollout demo $(if $(KEEP),--keep)

@@ -13,13 +13,18 @@ from __future__ import annotations
 
 import asyncio
 import random  # noqa: TID251 - seeded
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from analysis.controller import AnalysisController
+from analysis.providers.base import Reading
 from rollout.api import crds
+from rollout.api.analysis import Metric
 from rollout.api.meta import Key
 from rollout.api.resources import (
     ANALYSIS_RUNS,
@@ -57,10 +62,22 @@ def _definitions() -> list[Object]:
 
 
 class World:
-    """The running cluster. `behaviour` says what the pods of an image do; `metrics` what a query answers."""
+    """The running cluster. `images` says what the pods of an image do.
 
-    def __init__(self, clock: LoopClock, *, seed: int = 0, faults: Faults | None = None) -> None:
+    With `answer` (what Prometheus says to a query; an exception is raised) our own analysis controller measures;
+    without it the `judge` ends the AnalysisRuns.
+    """
+
+    def __init__(
+        self,
+        clock: LoopClock,
+        *,
+        seed: int = 0,
+        faults: Faults | None = None,
+        answer: Callable[[str], Any] | None = None,
+    ) -> None:
         self.clock = clock
+        self.answer = answer
         self.seed = seed
         self.storage = Storage(clock)
         self.kube = StorageKube(self.storage, manager="kubectl")
@@ -86,7 +103,7 @@ class World:
             tasks = [
                 group.create_task(pods.run(), name="pods"),
                 group.create_task(self._garbage(), name="garbage"),
-                group.create_task(self.judge.run(), name="judge"),
+                *([group.create_task(self.judge.run(), name="judge")] if self.answer is None else []),
                 group.create_task(
                     run_workloads(StorageKube(self.storage, manager="kcm"), self.clock, events=False),
                     name="workloads",
@@ -119,6 +136,9 @@ class World:
         async with asyncio.TaskGroup() as group:
             group.create_task(step.caches.run())
             group.create_task(step.run())
+            if self.answer is not None:
+                providers = {"prometheus": Scripted(self.answer)}
+                group.create_task(AnalysisController(kube, self.clock, providers, recorder=self.events).run())
 
     def crash(self) -> None:
         """Kill our controllers now; they come back with empty caches."""
@@ -255,11 +275,34 @@ class World:
         return "\n".join(lines)
 
 
-def play(story: Callable[[World], Awaitable[None]], *, seed: int = 0, faults: Faults | None = None) -> World:
+class Scripted:
+    """A metric provider that answers what the story says."""
+
+    def __init__(self, answer: Callable[[str], Any]) -> None:
+        self._answer = answer
+
+    def asked(self, metric: Metric) -> dict[str, str]:
+        return {"ResolvedPrometheusQuery": metric.provider["prometheus"]["query"]}
+
+    async def measure(self, metric: Metric, secrets: Mapping[str, str], now: datetime) -> Reading:
+        await asyncio.sleep(0.05)
+        value = self._answer(metric.provider["prometheus"]["query"])
+        if isinstance(value, Exception):
+            raise value
+        return Reading(value)
+
+
+def play(
+    story: Callable[[World], Awaitable[None]],
+    *,
+    seed: int = 0,
+    faults: Faults | None = None,
+    answer: Callable[[str], Any] | None = None,
+) -> World:
     """Run a story to its end; the world it has left."""
 
     async def main(clock: LoopClock) -> World:
-        world = World(clock, seed=seed, faults=faults)
+        world = World(clock, seed=seed, faults=faults, answer=answer)
         await world.run(story)
         return world
 
