@@ -81,7 +81,7 @@ def text_of(error: SurefootError, server: str = "") -> str:
     said = str(error)
     match error:
         case NotFound() if "could not find the requested resource" in said:
-            return f"{said}\nAre the CustomResourceDefinitions installed? kubectl apply --server-side -f rollout/api/crds"
+            return f"{said}\nAre the CustomResourceDefinitions installed? rollout crds | kubectl apply --server-side -f -"
         case Unauthorized():
             return f"the API server{_at(server)} does not know who you are: {said}\nCheck the token or certificate in your kubeconfig."
         case Forbidden():

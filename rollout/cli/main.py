@@ -13,6 +13,7 @@ from rollout.cli.commands import (
     abort,
     completion,
     controller,
+    crds,
     demo,
     get,
     lint,
@@ -72,6 +73,7 @@ _add("demo", demo.demo, demo.EXAMPLES)
 _controller = _group("controller", controller.ABOUT)
 _add("run", controller.run, controller.RUN_EXAMPLES, _controller)
 _add("lint", lint.lint, lint.EXAMPLES)
+_add("crds", crds.crds, crds.EXAMPLES)
 _add("completion", completion.completion, completion.EXAMPLES)
 _add("version", version.version)
 

@@ -1,0 +1,47 @@
+"""docs/cli.md tells everything that others may build on."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+import typer
+
+from rollout.cli import exits, linting, summary, tree
+from rollout.cli.main import app
+from rollout.cli.verbs import PROMOTED_BY
+
+TEXT = (Path(__file__).parents[3] / "docs" / "cli.md").read_text(encoding="utf-8")
+VIEWS = (
+    summary.Summary,
+    summary.StepPlace,
+    summary.Weight,
+    summary.Replicas,
+    summary.Image,
+    tree.Tree,
+    tree.Node,
+    linting.Report,
+    linting.Finding,
+)
+
+
+def test_every_command_is_described():
+    for name in typer.main.get_command(app).commands:
+        assert re.search(rf"`(rollout )?{name}\b", TEXT), name
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_field_of_the_json_is_described(view):
+    for field in msgspec.structs.fields(view):
+        assert re.search(rf"\b{field.encode_name}\b", TEXT), field.encode_name
+
+
+def test_every_exit_code_is_described():
+    codes = {value for name, value in vars(exits).items() if name.isupper() and isinstance(value, int)}
+    described = {int(code) for code in re.findall(r"^\| (\d+) \|", TEXT, re.MULTILINE)}
+
+    assert codes == described
+
+
+def test_the_annotation_that_others_may_read_is_described():
+    assert PROMOTED_BY in TEXT
