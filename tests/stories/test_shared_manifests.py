@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from rollout.api.resources import ANALYSIS_RUNS, SERVICES, VIRTUAL_SERVICES
+from rollout.api.resources import ANALYSIS_RUNS, SERVICES, VIRTUAL_SERVICES, Resource
 from rollout.api.rollout import HASH_LABEL
 from rollout.errors import ProviderError
 from rollout.runtime.kube import Object
@@ -58,14 +58,16 @@ def test_the_canary_manifest_runs_to_its_end() -> None:
         old = world.status("web-frontend", WEB)["stableRS"]
         seen: list[int] = []
 
-        def arrived() -> bool:
-            weight = weights(world)[1]
-            if not seen or seen[-1] != weight:
-                seen.append(weight)
-            return bool(world.status("web-frontend", WEB).get("stableRS") != old)
+        def note(_kind: str, resource: Resource, _old: Object | None, _new: Object | None) -> None:
+            if resource.kind == VIRTUAL_SERVICES.kind:
+                seen.append(weights(world)[1])
 
-        await world.until("promoted", arrived, within=3600)
-        assert seen == [0, 10, 20, 40, 60, 80, 100]
+        world.storage.on_write(note)
+        await world.until(
+            "promoted", lambda: world.status("web-frontend", WEB)["stableRS"] != old, within=3600
+        )
+        await world.until("home", lambda: weights(world) == [100, 0])
+        assert seen == [10, 20, 40, 60, 80, 100, 0]
         assert sorted(world.runs(WEB).values()) == ["Successful", "Successful"]
         query = world.list(ANALYSIS_RUNS, WEB)[0]["status"]["metricResults"][0]["measurements"][0]["metadata"]
         assert 'job="web-frontend"' in query["ResolvedPrometheusQuery"]
