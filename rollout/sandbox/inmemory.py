@@ -19,7 +19,7 @@ BOOKMARK_SECONDS = 60.0
 
 
 class StorageKube:
-    """A client of `storage`. `manager` is its field manager, `user` the name it would be authenticated as.
+    """A client of `storage`. `manager` is its field manager; `user` says who it is (nothing here checks rights).
 
     `log` answers `log()`: called with namespace, pod, container and tail.
     """

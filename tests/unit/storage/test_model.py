@@ -109,6 +109,16 @@ class Histories(RuleBasedStateMachine):
         assert (obj["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]) is same
         self._wrote(obj)
 
+    @precondition(lambda self: bool(self.model))
+    @rule(data=st.data())
+    def write_again(self, data: st.DataObject) -> None:
+        """What is there already is no write."""
+        (namespace, name), before = data.draw(
+            st.sampled_from(sorted(self.model.items(), key=lambda item: item[0]))
+        )
+        change = {"metadata": {"labels": before["metadata"]["labels"]}, "data": before.get("data")}
+        assert self.storage.patch(CONFIG_MAPS, namespace, name, change) == before
+
     @rule(namespace=NAMESPACES, name=NAMES, stale=st.booleans())
     def replace(self, namespace: str, name: str, stale: bool) -> None:
         before = self.model.get((namespace, name))
