@@ -1,7 +1,9 @@
 """What the conformance cases stand on: an API server, a namespace of one's own, and the real kubectl.
 
 The cases say what a Kubernetes API does, so they run against our server and, where one is to be had, against a
-real one: set SUREFOOT_CONFORMANCE_KUBECONFIG to the kubeconfig of a throw-away cluster.
+real one: set SUREFOOT_CONFORMANCE_KUBECONFIG to the kubeconfig of a throw-away control plane whose controller
+manager runs the garbage collector and the namespace controller only (the cases write the status of workloads
+themselves, and no pod of theirs can start).
 """
 
 from __future__ import annotations

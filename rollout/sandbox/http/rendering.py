@@ -21,7 +21,7 @@ class Encoder:
     memory keeps the object alive, which keeps its identity its own. Bounded by the bytes remembered.
     """
 
-    def __init__(self, limit_bytes: int = 64 * 1024 * 1024) -> None:
+    def __init__(self, limit_bytes: int = 24 * 1024 * 1024) -> None:
         self._limit = limit_bytes
         self._known: dict[int, tuple[Object, bytes]] = {}
         self._size = 0

@@ -98,11 +98,14 @@ class ApiServer:
             logs=self._logs,
         )
         self._server = _Uvicorn(_config(self._app, identity))
-        self._tasks = [
-            asyncio.create_task(self._server.serve(sockets=[listener])),
-            asyncio.create_task(self._collect_garbage()),
-        ]
-        await self._server.listening.wait()
+        serving = asyncio.create_task(self._server.serve(sockets=[listener]))
+        listening = asyncio.create_task(self._server.listening.wait())
+        await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            listening.cancel()
+            listener.close()
+            serving.result()  # raises what went wrong
+        self._tasks = [serving, asyncio.create_task(self._collect_garbage())]
 
     async def stop(self) -> None:
         """Ends all streams, lets requests in progress finish (bounded), closes the listener."""
@@ -125,11 +128,19 @@ class ApiServer:
             while True:
                 await written.wait()
                 written.clear()
-                if self._storage.collect_garbage(limit=_GARBAGE_STEP):
+                if self._collect_some():
                     written.set()
                     await asyncio.sleep(0)
         finally:
             forget()
+
+    def _collect_some(self) -> bool:
+        """One step; whether there may be more. An object that cannot be collected does not stop the others."""
+        try:
+            return self._storage.collect_garbage(limit=_GARBAGE_STEP) > 0
+        except Exception:
+            log.exception("garbage collection failed for one object; going on with the others")
+            return True
 
     def _started_identity(self) -> Identity:
         if self._identity is None:

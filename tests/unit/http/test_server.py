@@ -259,3 +259,23 @@ async def test_a_taken_port_is_said_in_one_line_with_a_way_out(tmp_path):
         server = ApiServer(Storage(clock), tmp_path, clock, port=other.getsockname()[1])
         with pytest.raises(SandboxError, match=r"is taken by another process.*choose another one"):
             await server.start()
+
+
+async def test_garbage_is_collected_and_one_failure_does_not_end_that(api, monkeypatch):
+    collect, failures = api.storage.collect_garbage, iter([RuntimeError("for the test")])
+
+    def flaky(limit=None):
+        for failure in failures:
+            raise failure
+        return collect(limit)
+
+    monkeypatch.setattr(api.storage, "collect_garbage", flaky)
+    owner = (await api.http.post(CONFIG_MAPS, json=config_map("owner"))).json()["metadata"]
+    child = config_map("child")
+    reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner["uid"]}
+    child["metadata"]["ownerReferences"] = [reference]
+    await api.http.post(CONFIG_MAPS, json=child)
+    async with api.watch(CONFIG_MAPS, fieldSelector="metadata.name=child") as events:
+        assert (await anext(events))[0] == "ADDED"
+        await api.http.delete(f"{CONFIG_MAPS}/owner")
+        assert (await anext(events))[0] == "DELETED"
