@@ -53,6 +53,7 @@ class Feed:
         self._unseen = {source.resource for source in sources}
         self._stop = threading.Event()
         self.trouble: SurefootError | None = None
+        self._said: SurefootError | None = None
         for source in sources:
             thread = threading.Thread(target=self._follow, args=(session, source), daemon=True)
             thread.start()
@@ -65,6 +66,13 @@ class Feed:
     def ready(self) -> bool:
         """Whether every source was listed at least once."""
         return not self._unseen
+
+    def interruption(self) -> str:
+        """One line when the connection was lost since the last call, else ""."""
+        said, self._said = self._said, self.trouble
+        if self.trouble is None or said is not None:
+            return ""
+        return f"connection lost, trying again: {self.trouble}"
 
     def objects(self, resource: Resource) -> list[Object]:
         return list(self._objects[resource].values())

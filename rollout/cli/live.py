@@ -74,6 +74,8 @@ def _write_lines(session: Session, feed: Feed, name: str) -> None:
     said = ""
     while True:
         feed.wait(TICK_SECONDS)
+        if lost := feed.interruption():
+            out.say(lost)
         raw = _current(feed, name)
         if raw is None:
             continue

@@ -83,7 +83,8 @@ def rollout_of(raw: Object) -> Rollout:
 
 def _readable(status: Any) -> Any:
     known = status if isinstance(status, Mapping) else {}
-    return {key: known[key] for key in ("phase", "message", "observedGeneration") if key in known}
+    texts = {key: known.get(key) for key in ("phase", "message", "observedGeneration")}
+    return {key: text for key, text in texts.items() if isinstance(text, str)}
 
 
 def summarise(rollout: Rollout, replica_sets: Iterable[Object] = ()) -> Summary:

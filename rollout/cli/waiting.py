@@ -33,7 +33,10 @@ def wait_for_outcome(
     feed = Feed(session, [Source(ROLLOUTS, fields=f"metadata.name={name}")])
     try:
         while (left := end - session.clock.monotonic()) > 0:
-            if not feed.wait(left) or not feed.ready:
+            changed = feed.wait(left)
+            if lost := feed.interruption():
+                say(lost)
+            if not changed or not feed.ready:
                 continue
             found = [one for one in feed.objects(ROLLOUTS) if one["metadata"]["name"] == name]
             if not found:

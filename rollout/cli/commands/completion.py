@@ -24,7 +24,13 @@ class Shell(StrEnum):
 
 
 def completion(
-    context: typer.Context, shell: Annotated[Shell, typer.Argument(help="Which shell.", show_default=False)]
+    context: typer.Context,
+    shell: Annotated[
+        Shell,
+        typer.Argument(
+            metavar="SHELL", help="Which shell: bash, zsh, fish or powershell.", show_default=False
+        ),
+    ],
 ) -> None:
     """Print a completion script for a shell."""
     from typer.completion import get_completion_script  # type: ignore[attr-defined]

@@ -27,7 +27,7 @@ VIEWS = (
 
 def test_every_command_is_described():
     for name in typer.main.get_command(app).commands:
-        assert re.search(rf"`(rollout )?{name}\b", TEXT), name
+        assert re.search(rf"`(rollout\s+)?{name}\b", TEXT), name
 
 
 @pytest.mark.parametrize("view", VIEWS)
