@@ -29,8 +29,9 @@ from tests.unit.runtime.fake import FakeKube
 
 @pytest.fixture
 def stream():
+    before = structlog.get_config()
     yield io.StringIO()
-    structlog.reset_defaults()
+    structlog.configure(**before)
 
 
 def test_json_lines_carry_time_level_message_and_bound_values(stream: io.StringIO) -> None:

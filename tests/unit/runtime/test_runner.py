@@ -176,6 +176,15 @@ def test_an_invalid_spec_waits_for_a_change() -> None:
     virtual.run(main)
 
 
+@pytest.fixture
+def all_levels():
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(0))
+    yield
+    structlog.configure(**before)
+
+
+@pytest.mark.usefixtures("all_levels")
 def test_the_same_complaint_is_logged_loudly_once_with_controller_and_key() -> None:
     async def main(clock: LoopClock) -> None:
         script = Script(clock, *[ZeroDivisionError("boom")] * 3, errors.Forbidden("no"))
