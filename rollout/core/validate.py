@@ -115,7 +115,7 @@ def _canary(canary: Object, path: str) -> Iterator[Problem]:
     if isinstance(background, Mapping):
         yield from _analysis(background, f"{path}.analysis")
         start = background.get("startingStep")
-        if _count(start) and start >= max(1, len(steps)) and start > 0:
+        if _count(start) and start > max(0, len(steps) - 1):
             yield invalid(
                 f"{path}.analysis.startingStep", start,
                 f"the analysis would never start: there are {len(steps)} steps, counted from 0",
@@ -157,10 +157,10 @@ def _step(step: Object, path: str, *, routed: bool) -> Iterator[Problem]:
     known = [name for name in kinds if name in _FIELDS_OF_STEP]
     if len(known) != 1 and len(known) == len(kinds):
         found = ", ".join(known) or "none"
-        yield invalid(
-            path, _keys(step), f"a step must have exactly one kind, found {found}",
-            f"write one of {', '.join(STEP_KINDS)}" if not known else "split it into several steps",
-        )  # fmt: skip
+        fix = "split it into several steps" if known else f"write one of {', '.join(STEP_KINDS)}"
+        if not known and "pause" in step:
+            fix = 'a pause without end is written "pause: {}"'
+        yield invalid(path, _keys(step), f"a step must have exactly one kind, found {found}", fix)
     pause, scale, analysis = step.get("pause"), step.get("setCanaryScale"), step.get("analysis")
     if isinstance(pause, Mapping):
         yield from _duration(pause.get("duration"), f"{path}.pause.duration")

@@ -84,6 +84,7 @@ CASES = [
     (f"{CANARY}.steps.0", {"setWeight": 1.5}, f"{CANARY}.steps[0].setWeight", "must be an integer"),
     (f"{CANARY}.steps.0", {}, f"{CANARY}.steps[0]", "exactly one kind, found none"),
     (f"{CANARY}.steps.0", {"setWeight": 5, "pause": {}}, f"{CANARY}.steps[0]", "found setWeight, pause"),
+    (f"{CANARY}.steps.0", {"pause": None}, f"{CANARY}.steps[0]", 'written "pause: {}"'),
     (f"{CANARY}.steps.0", {"setWieght": 5}, f"{CANARY}.steps[0].setWieght", 'did you mean "setWeight"'),
     (f"{CANARY}.steps.0", {"experiment": {}}, f"{CANARY}.steps[0].experiment", "not supported yet"),
     (f"{CANARY}.steps.0", {"pause": {"duration": -5}}, f"{CANARY}.steps[0].pause.duration", "at least 0"),
