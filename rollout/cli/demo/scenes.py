@@ -99,9 +99,8 @@ def decisions_of(run: Object) -> list[Decision]:
     found = []
     for result in (run.get("status") or {}).get("metricResults") or []:
         measurements = result.get("measurements") or []
-        query = next(
-            (m["metadata"]["query"] for m in measurements if (m.get("metadata") or {}).get("query")), ""
-        )
+        asked = [m.get("metadata") or {} for m in measurements] + [result.get("metadata") or {}]
+        query = next((one[QUERY] for one in asked if QUERY in one), "")
         found.append(
             Decision(
                 run=run["metadata"]["name"],
