@@ -139,6 +139,18 @@ async def test_a_refused_route_is_held_back_alone_and_heals(tmp_path: Path):
     await up["stable"].stop()
 
 
+async def test_an_object_that_is_not_served_never_counts_as_live(tmp_path: Path):
+    kube = await api()
+    async with running_mesh(tmp_path, Snapshot()) as mesh, driven(kube, mesh):
+        vs = virtual_service(
+            {"route": [to("web")], "retries": {"attempts": 100_000}}, hosts=("a.example.com",)
+        )
+        await create(kube, VIRTUAL_SERVICES, vs)
+        found = await until_live(kube, VIRTUAL_SERVICES, "web", "False")
+        assert not is_live(found)
+        assert "spec.http[0].retries.attempts" in found["status"]["conditions"][0]["message"]
+
+
 async def test_an_http_route_gets_its_status_and_serves_at_the_gateway(tmp_path: Path):
     kube = await api()
     up = {"stable": await Server("stable").start()}

@@ -25,7 +25,7 @@ from rollout.runtime.kube import Kube
 from rollout.runtime.store import Store
 from rollout.sandbox.mesh import http_route
 from rollout.sandbox.mesh.isolation import Isolation
-from rollout.sandbox.mesh.model import Snapshot
+from rollout.sandbox.mesh.model import Problem, Snapshot
 from rollout.sandbox.mesh.push import NotLive, Pusher, Refused
 from rollout.sandbox.mesh.render import Rendered, render
 from rollout.sandbox.mesh.status import reconciled
@@ -114,6 +114,10 @@ class Driver:
                 log.warning("mesh configuration is not live yet", error=str(error))
                 self._dirty.set()
                 await self._clock.sleep(RETRY_SECONDS)
+            except Exception:
+                # A defect of ours: what is live stays live, and the next change is tried again.
+                log.exception("the mesh could not render the present objects")
+                await self._clock.sleep(RETRY_SECONDS)
             took = self._clock.monotonic() - started
             await self._clock.sleep(min(REST * took, MAX_REST_SECONDS))
 
@@ -188,9 +192,14 @@ class Driver:
     def _status(self, resource: Resource, obj: Object, rendered: Rendered) -> dict[str, Any]:
         key = key_of(obj)
         held = self._isolation.held.get((_FIELDS[resource], key))
-        reason = held.reason if held else ""
         problems = rendered.problems_of(resource.kind, key)
+        reasons = [held.reason] if held else [text_of(one) for one in problems if one.whole]
+        unsupported = [text_of(one) for one in problems if not one.whole]
+        now = self._clock.now()
         if resource is HTTP_ROUTES:
-            all_problems = [reason, *problems] if reason else problems
-            return http_route.status(obj, rendered.unresolved.get(key, []), all_problems, self._clock.now())
-        return reconciled(obj, refused=reason, problems=problems, now=self._clock.now())
+            return http_route.status(obj, rendered.unresolved.get(key, []), [*reasons, *unsupported], now)
+        return reconciled(obj, refused="; ".join(reasons), problems=unsupported, now=now)
+
+
+def text_of(problem: Problem) -> str:
+    return f"{problem.path}: {problem.message}"

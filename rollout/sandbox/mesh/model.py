@@ -28,12 +28,14 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Problem(msgspec.Struct, frozen=True, order=True):
-    """Something in an object that the mesh does not do. `path` is a field path inside the object."""
+    """Something in an object that the mesh does not do. `path` is a field path inside the object; `whole`
+    means that nothing of the object is served because of it."""
 
     kind: str
     key: Key
     path: str
     message: str
+    whole: bool = False
 
     def __str__(self) -> str:
         return f"{self.kind} {self.key}: {self.path}: {self.message}"
@@ -47,8 +49,8 @@ class Problems:
         self.key = key_of(obj)
         self.found: list[Problem] = []
 
-    def add(self, path: str, message: str) -> None:
-        self.found.append(Problem(self.kind, self.key, path, message))
+    def add(self, path: str, message: str, *, whole: bool = False) -> None:
+        self.found.append(Problem(self.kind, self.key, path, message, whole))
 
     def unsupported(self, body: Mapping[str, Any], known: Iterable[str], path: str, kept: str) -> None:
         """Report every field of `body` outside `known`; `kept` says what happens instead."""

@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from rollout.api.meta import Key, key_of, metadata
-from rollout.sandbox.mesh import actions, http_route, virtual_service
+from rollout.sandbox.mesh import actions, http_route, shapes, virtual_service
 from rollout.sandbox.mesh.clusters import Cluster, clusters, hash_policy
 from rollout.sandbox.mesh.match import from_namespace
 from rollout.sandbox.mesh.model import Object, Problem, Problems, Service, ServicePort, Snapshot, World
@@ -38,14 +38,14 @@ class Rendered(msgspec.Struct, frozen=True):
     problems: tuple[Problem, ...]
     unresolved: dict[Key, list[tuple[str, str]]]
 
-    def problems_of(self, kind: str, key: Key) -> list[str]:
-        return [f"{p.path}: {p.message}" for p in self.problems if p.kind == kind and p.key == key]
+    def problems_of(self, kind: str, key: Key) -> list[Problem]:
+        return [problem for problem in self.problems if problem.kind == kind and problem.key == key]
 
 
 def render(snapshot: Snapshot) -> Rendered:
     """Everything Envoy needs to serve `snapshot`; equal snapshots give equal values."""
+    snapshot, reports = _well_formed(snapshot)
     world = World(snapshot)
-    reports: list[Problems] = []
     known, rule_reports = clusters(world)
     reports += rule_reports
     builder = _Routes(world, snapshot, reports)
@@ -53,6 +53,29 @@ def render(snapshot: Snapshot) -> Rendered:
     problems = {problem for report in reports for problem in report.found}
     unresolved = {key_of(route): http_route.unresolved(route, world) for route in snapshot.http_routes}
     return Rendered(routes, known, tuple(sorted(problems)), unresolved)
+
+
+_SHAPES: dict[str, tuple[str, type[shapes.Shape]]] = {
+    "virtual_services": ("VirtualService", shapes.VirtualService),
+    "destination_rules": ("DestinationRule", shapes.DestinationRule),
+    "http_routes": ("HTTPRoute", shapes.HttpRoute),
+}
+
+
+def _well_formed(snapshot: Snapshot) -> tuple[Snapshot, list[Problems]]:
+    """The snapshot without policy objects whose fields are of other types than they should be."""
+    reports: list[Problems] = []
+    kept: dict[str, tuple[Object, ...]] = {}
+    for field, (kind, shape) in _SHAPES.items():
+        objects = getattr(snapshot, field)
+        wrong = {id(obj): found for obj in objects if (found := shapes.misfit(obj, shape))}
+        kept[field] = tuple(obj for obj in objects if id(obj) not in wrong)
+        for obj in objects:
+            if found := wrong.get(id(obj)):
+                report = Problems(kind, obj)
+                report.add(found[0], f"{found[1]}; nothing of this object is served", whole=True)
+                reports.append(report)
+    return msgspec.structs.replace(snapshot, **kept), reports
 
 
 class VirtualHosts:

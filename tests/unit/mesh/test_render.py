@@ -300,6 +300,16 @@ def test_unsupported_fields_are_reported_with_their_path_never_dropped_silently(
     assert first(result)["direct_response"]["status"] == 500
 
 
+def test_an_object_of_another_shape_is_left_out_as_a_whole_with_its_path():
+    vs = virtual_service({"route": [to("web", subset="v2")]}, {"route": [{"destination": {"host": 7}}]})
+    result = rendered(virtual_services=(vs,))
+    assert first(result)["route"]["cluster"] == f"outbound|80||{WEB}"
+    (problem,) = result.problems
+    assert problem.path == "spec.http[1].route[0].destination.host"
+    assert problem.whole
+    assert problem.message == "expected `str`, got `int`; nothing of this object is served"
+
+
 def test_a_malformed_route_answers_500_and_leaves_the_others_alone():
     vs = virtual_service(
         {"match": [{"uri": {"exact": "/x"}}], "route": [to("web")], "timeout": "soon"}, {"route": [to("web")]}
