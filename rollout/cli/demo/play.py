@@ -117,7 +117,7 @@ async def _releases(stage: Stage, load: Load, clock: SystemClock) -> list[Outcom
 async def _warm(load: Load) -> None:
     """Wait until requests flow, so that the first question to Prometheus has an answer."""
     async with asyncio.timeout(START_SECONDS):
-        while load.tally().requests < WARM_UP_REQUESTS:
+        while load.tally().requests < WARM_UP_REQUESTS:  # noqa: ASYNC110 - locust is another process
             await asyncio.sleep(0.2)
 
 
@@ -133,7 +133,7 @@ async def _start_sandbox(children: Supervisor, folder: Path) -> StateDirectory:
     process = await children.start(argv, name="sandbox", log=log)
     try:
         async with asyncio.timeout(START_SECONDS):
-            while not sandbox.status(state).ready:  # noqa: ASYNC110 - another process's file
+            while not sandbox.status(state).ready:
                 _alive(process, log)
                 await asyncio.sleep(0.1)
     except TimeoutError:
