@@ -90,6 +90,7 @@ def up(config: SandboxConfig, progress: Progress) -> Sandbox:
         return _wait_for_other(config, state)
     state.record.unlink(missing_ok=True)
     config = config.absolute()
+    _fetch(lock, progress)
     reading, writing = os.pipe()
     argv = [sys.executable, "-m", "rollout.sandbox.serve", "--config", msgspec.json.encode(config).decode()]
     with state.log.open("wb") as log:
@@ -128,6 +129,7 @@ def run_foreground(config: SandboxConfig, progress: Progress, ready: Callable[[S
     if not lock.acquire():
         lock.release()
         raise SandboxError(f"a supervisor runs on {state.root} already; see `rollout sandbox status`")
+    _fetch(lock, progress)
 
     def is_ready() -> None:
         record = state.read()
@@ -192,6 +194,17 @@ def status(state: StateDirectory) -> SandboxStatus:
 
 
 # --- inside -----------------------------------------------------------------------------------------
+
+
+def _fetch(lock: Lock, progress: Progress) -> None:
+    """Get Prometheus if it is missing. Here, where somebody sees the progress, and before anything starts."""
+    from rollout.sandbox.prometheus.install import ensure_prometheus
+
+    try:
+        ensure_prometheus(progress)
+    except BaseException:
+        lock.release()
+        raise
 
 
 def _sandbox(record: Record, state: StateDirectory, *, already: bool) -> Sandbox:
