@@ -13,6 +13,9 @@ def _quiet_logs() -> None:
     """Warnings and errors only, in one line each: a failing test should show its failure first."""
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        processors=[structlog.processors.add_log_level, structlog.processors.KeyValueRenderer(drop_missing=True)],
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.KeyValueRenderer(drop_missing=True),
+        ],
         cache_logger_on_first_use=False,
     )
