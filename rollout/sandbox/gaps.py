@@ -28,6 +28,11 @@ _GAPS = (
     ),
     Gap(
         "security",
+        "Other users of this machine can reach pods, mesh, gateway and Prometheus over loopback.",
+        "Only the API server asks for a token; Envoy's admin interface is a socket that only you can open.",
+    ),
+    Gap(
+        "security",
         "No isolation: pods are processes of your user, with your rights and your files.",
         "Run only what you would run in your own shell. Nothing listens beyond 127.0.0.0/8.",
     ),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import shutil
 import socket
 from pathlib import Path
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING
 
 from rollout.api.codec import decode, encode
 from rollout.api.resources import NODES
+from rollout.errors import SandboxError
 from rollout.runtime.client import HttpKube
+from rollout.runtime.clock import Clock
 from rollout.runtime.config import load
 from rollout.runtime.dial import http_get
 from rollout.runtime.unix_http import UnixHttp
@@ -51,7 +54,7 @@ class Parts:
         self._pusher = Pusher(self._files, self._admin, self._clock)
         self._targets = sandbox.state.prometheus / "targets.json"
         self._ports = Ports(mesh=sandbox.config.mesh_port, gateway=sandbox.config.gateway_port)
-        self._prometheus_port = sandbox.config.prometheus_port or _free_port()
+        self._prometheus_port = sandbox.config.prometheus_port or _free_port(sandbox.clock)
         self._kube: HttpKube | None = None
 
     async def close(self) -> None:
@@ -154,7 +157,12 @@ class Parts:
         return pairs | {name.lower(): value for name, value in pairs.items()}
 
 
-def _free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.create_server((LOOPBACK, 0)) as probe:
-        return int(probe.getsockname()[1])
+def _free_port(clock: Clock) -> int:
+    """A port that was free a moment ago, outside the range from which outgoing connections take theirs
+    (Linux: 32768-60999, macOS: 49152-65535): one of those could take it before its server binds it."""
+    for _ in range(50):
+        port = clock.random.randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            if probe.connect_ex((LOOPBACK, port)) == errno.ECONNREFUSED:
+                return port
+    raise SandboxError(f"no free port on {LOOPBACK} between 20000 and 32000; name one with --prometheus-port")

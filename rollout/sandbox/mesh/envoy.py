@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -40,12 +41,16 @@ class EnvoyFiles(msgspec.Struct, frozen=True):
 
 def files_in(root: Path) -> EnvoyFiles:
     """The files of an Envoy in `root`, made with mode 0700. Unix sockets need short paths: where `root` is
-    too long for one, the socket goes into a private temporary directory."""
+    too long for one, the socket goes into a private directory below the temporary one."""
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     (root / "config").mkdir(exist_ok=True)
     socket = root / "admin.sock"
     if len(os.fsencode(socket)) > _SOCKET_PATH_LIMIT:
-        socket = Path(tempfile.mkdtemp(prefix="surefoot-")) / "admin.sock"
+        short = Path(tempfile.gettempdir()) / f"surefoot-{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}"
+        short.mkdir(mode=0o700, exist_ok=True)
+        if short.stat().st_uid != os.getuid() or short.is_symlink():
+            raise SandboxError(f"{short} is not ours; remove it, or choose a shorter directory with --state")
+        socket = short / "admin.sock"
     return EnvoyFiles(root, socket)
 
 

@@ -54,6 +54,7 @@ def command(binary: Path, root: Path, port: int, address: str = "127.0.0.1") -> 
         f"--storage.tsdb.path={root / 'data'}",
         f"--storage.tsdb.retention.time={RETENTION}",
         f"--web.listen-address={address}:{port}",
+        "--web.cors.origin=$^",  # no web page may read along
         "--scrape.discovery-reload-interval=100ms",
         "--log.level=warn",
     ]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollout.sandbox.mesh.envoy import files_in
 from rollout.sandbox.mesh.model import Snapshot, World, workload_of
 from rollout.sandbox.mesh.names import Host, caller_tokens, cluster_name, proxy_url, service_host
 from rollout.sandbox.mesh.protobuf import seconds
@@ -418,3 +419,12 @@ def test_two_rules_for_a_host_the_one_beside_the_service_wins():
     near, far = destination_rule("web"), destination_rule(WEB)
     far["metadata"] = meta("far", "aaa")
     assert World(Snapshot(destination_rules=(far, near))).rules[WEB] is near
+
+
+def test_a_deep_state_directory_gets_a_socket_with_a_short_path(tmp_path):
+    deep = tmp_path / ("d" * 60) / ("e" * 60)
+    files = files_in(deep)
+    assert len(str(files.admin_socket)) < 100
+    assert files.admin_socket.parent.stat().st_mode & 0o777 == 0o700
+    assert files_in(deep).admin_socket == files.admin_socket
+    files.admin_socket.parent.rmdir()
