@@ -1,61 +1,24 @@
 """Figures of the sandbox's API server: one client over HTTPS, a large list, a watch with many watchers.
 
-    .venv/bin/python bench/apiserver.py [--requests N] [--pods N] [--watchers N] [--events N]
-
-Starts a server of its own on loopback (in memory) and ends it. Prints one figure per line.
+Each server is one of its own on loopback. "server CPU" is the time of the server's process.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import http.client
 import json
-import os
-import ssl
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
+
+from bench.figures import Figure, median, number, progress, ratio
+from bench.processes import Server, api_server
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 PODS = "/api/v1/namespaces/default/pods"
 MERGE = "application/merge-patch+json"
-
-
-class Server:
-    """The server process, and how to get in."""
-
-    def __init__(self, ready: dict[str, Any], process: subprocess.Popen[str]) -> None:
-        self.process = process
-        self.port = urlsplit(ready["address"]).port or 0
-        self.tls = ssl.create_default_context(cafile=ready["certificateAuthority"])
-        self.token = Path(ready["tokenFile"]).read_text().strip()
-
-    def cpu_seconds(self) -> float:
-        """CPU time that the server has used so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-@contextmanager
-def server() -> Iterator[Server]:
-    with tempfile.TemporaryDirectory() as state:
-        command = [sys.executable, "-m", "rollout.sandbox.http", "--state", state]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        try:
-            assert process.stdout is not None
-            ready = process.stdout.readline()
-            if not ready:
-                raise SystemExit("the server did not start; its own message is above")
-            yield Server(json.loads(ready), process)
-        finally:
-            process.communicate()
+BATCHES = 5
 
 
 class Client:
@@ -97,48 +60,96 @@ def pod(name: str) -> dict[str, Any]:
     }
 
 
-def rate(label: str, to: Server, count: int, act: Callable[[int], object]) -> None:
-    cpu, started = to.cpu_seconds(), time.perf_counter()
-    for number in range(count):
-        act(number)
-    seconds = time.perf_counter() - started
-    per_request = (to.cpu_seconds() - cpu) / count * 1e6
-    print(f"{label:<42} {count / seconds:>9.0f} requests/s   {per_request:>6.0f} µs server CPU each")
+def measure(*, requests: int = 1000, pods: int = 5000, watchers: int = 50, events: int = 200) -> list[Figure]:
+    """Requests per second of one client (in memory, and durable), the large list, the fan-out of a watch."""
+    figures = []
+    with api_server() as to:
+        progress("apiserver: one client")
+        in_memory = one_client(to, requests)
+        progress(f"apiserver: list of {pods} pods")
+        figures += large_list(to, pods)
+        progress(f"apiserver: {events} writes to {watchers} watchers")
+        figures += asyncio.run(fan_out(to, watchers, events))
+    with api_server(durable=True) as to:
+        progress("apiserver: one client, --data")
+        durable = writes(Client(to), to, requests)
+    durable = [one_with_data(one) for one in durable]
+    return [
+        *in_memory,
+        *durable,
+        ratio("POST a ConfigMap: with --data over in memory", durable[0].value, in_memory[0].value),
+        *figures,
+    ]
 
 
-def one_client(to: Server, count: int) -> None:
+def one_with_data(figure: Figure) -> Figure:
+    what = f"{figure.what}, --data"
+    return Figure(what=what, value=figure.value, unit=figure.unit, note=figure.note)
+
+
+def rate(label: str, to: Server, count: int, act: Callable[[int], object]) -> Figure:
+    """Requests per second: the median of batches, since other work on the machine comes and goes."""
+    cpu = to.cpu_seconds()
+    rates = []
+    for batch in range(BATCHES):
+        first, last = count * batch // BATCHES, count * (batch + 1) // BATCHES
+        started = time.perf_counter()
+        for each in range(first, last):
+            act(each)
+        rates.append((last - first) / (time.perf_counter() - started))
+    used = (to.cpu_seconds() - cpu) / count * 1e6
+    return median(label, rates, "requests/s", note=f"{number(used)} µs server CPU each")
+
+
+def writes(client: Client, to: Server, count: int) -> list[Figure]:
+    return [
+        rate(
+            "POST a ConfigMap",
+            to,
+            count,
+            lambda n: client.request("POST", CONFIG_MAPS, config_map(f"cm-{n}")),
+        ),
+        rate(
+            "PATCH it (merge)",
+            to,
+            count,
+            lambda n: client.request("PATCH", f"{CONFIG_MAPS}/cm-{n}", {"data": {"a": str(n)}}, MERGE),
+        ),
+    ]
+
+
+def one_client(to: Server, count: int) -> list[Figure]:
     client = Client(to)
-    rate("POST a ConfigMap", to, count, lambda n: client.request("POST", CONFIG_MAPS, config_map(f"cm-{n}")))
-    rate("GET it", to, count, lambda n: client.request("GET", f"{CONFIG_MAPS}/cm-{n}"))
-    rate(
-        "PATCH it (merge)",
-        to,
-        count,
-        lambda n: client.request("PATCH", f"{CONFIG_MAPS}/cm-{n}", {"data": {"a": str(n)}}, MERGE),
-    )
-    rate("POST a Pod", to, count, lambda n: client.request("POST", PODS, pod(f"web-{n}")))
     patch = {"status": {"phase": "Running", "podIP": "127.0.0.1"}}
-    rate(
-        "PATCH its status (merge)",
-        to,
-        count,
-        lambda n: client.request("PATCH", f"{PODS}/web-{n}/status", patch, MERGE),
-    )
+    return [
+        *writes(client, to, count),
+        rate("GET it", to, count, lambda n: client.request("GET", f"{CONFIG_MAPS}/cm-{n}")),
+        rate("POST a Pod", to, count, lambda n: client.request("POST", PODS, pod(f"web-{n}"))),
+        rate(
+            "PATCH its status (merge)",
+            to,
+            count,
+            lambda n: client.request("PATCH", f"{PODS}/web-{n}/status", patch, MERGE),
+        ),
+    ]
 
 
-def large_list(to: Server, count: int) -> None:
+def large_list(to: Server, count: int) -> list[Figure]:
     client = Client(to)
     have = len(json.loads(client.request("GET", PODS))["items"])
-    for number in range(have, count):
-        client.request("POST", PODS, pod(f"web-{number}"))
+    for each in range(have, count):
+        client.request("POST", PODS, pod(f"web-{each}"))
+    figures = []
     for attempt in ("first (encodes what is new)", "again"):
         started = time.perf_counter()
         size = len(client.request("GET", PODS))
         seconds = time.perf_counter() - started
-        print(f"list {count} pods, {attempt:<28} {seconds * 1000:>7.1f} ms   {size / 1e6:.1f} MB")
+        what = f"list {count} pods, {attempt}"
+        figures.append(Figure(what=what, value=seconds * 1000, unit="ms", note=f"{number(size / 1e6)} MB"))
+    return figures
 
 
-async def fan_out(to: Server, watchers: int, events: int) -> None:
+async def fan_out(to: Server, watchers: int, events: int) -> list[Figure]:
     """Every watcher gets every event: from the first write to the last line read."""
     version = json.loads(Client(to).request("GET", CONFIG_MAPS + "?limit=1"))["metadata"]["resourceVersion"]
     path = f"{CONFIG_MAPS}?watch=true&resourceVersion={version}"
@@ -153,14 +164,22 @@ async def fan_out(to: Server, watchers: int, events: int) -> None:
         writer.close()
     total = watchers * events
     used = (to.cpu_seconds() - cpu) / total * 1e6
-    print(f"watch: {events} writes to {watchers} watchers {total / seconds:>21.0f} events/s", end="")
-    print(f"     {used:>6.0f} µs server CPU each; writing alone took {written:.2f} s of {seconds:.2f} s")
+    return [
+        Figure(
+            what=f"watch: {events} writes to {watchers} watchers",
+            value=total / seconds,
+            unit="events/s",
+            note=f"{number(used)} µs server CPU per event; last event read {number((seconds - written) * 1000)} ms "
+            "after the last write was acknowledged",
+        ),
+        Figure(what=f"writes with {watchers} watchers", value=events / written, unit="requests/s"),
+    ]
 
 
 def write_events(to: Server, events: int) -> None:
     client = Client(to)
-    for number in range(events):
-        client.request("POST", CONFIG_MAPS, config_map(f"event-{number}"))
+    for each in range(events):
+        client.request("POST", CONFIG_MAPS, config_map(f"event-{each}"))
 
 
 async def open_watch(to: Server, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -185,20 +204,3 @@ async def count_lines(reader: asyncio.StreamReader, events: int) -> None:
         data = rest + data
         seen += data.count(b'{"type":"ADDED"')
         rest = data[-14:]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Figures of the sandbox's API server.")
-    parser.add_argument("--requests", type=int, default=1000)
-    parser.add_argument("--pods", type=int, default=5000)
-    parser.add_argument("--watchers", type=int, default=50)
-    parser.add_argument("--events", type=int, default=200)
-    arguments = parser.parse_args()
-    with server() as to:
-        one_client(to, arguments.requests)
-        large_list(to, arguments.pods)
-        asyncio.run(fan_out(to, arguments.watchers, arguments.events))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,13 +1,10 @@
 """Figures of the runtime kit: informer cost per event, HttpKube and SyncKube against a trivial server.
 
-    .venv/bin/python bench/runtime.py [--events N] [--requests N]
-
-CPU is that of this process alone; the server is another process on loopback. Prints one figure per line.
+CPU is that of this process alone; the server is another process on loopback, and speaks plain HTTP.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
 import json
@@ -18,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from bench.figures import Figure, number, progress
 from rollout.api.resources import PODS
 from rollout.runtime.client import HttpKube
 from rollout.runtime.clock import SystemClock
@@ -86,7 +84,7 @@ def pod() -> dict[str, Any]:
         {"type": kind, "status": "True", "lastTransitionTime": "2026-11-21T12:00:00Z", "lastProbeTime": None}
         for kind in ("Initialized", "Ready", "ContainersReady", "PodScheduled")
     ]
-    fields = {f"f:field{n}": {"f:inner": {}, "f:other": {}} for n in range(55)}
+    fields: dict[str, Any] = {f"f:field{n}": {"f:inner": {}, "f:other": {}} for n in range(55)}
     return {
         "kind": "Pod",
         "apiVersion": "v1",
@@ -121,7 +119,7 @@ def server(line: bytes, events: int) -> Iterator[str]:
         process.wait()
 
 
-async def informer_figures(url: str, size: int, events: int) -> None:
+async def informer_figures(url: str, size: int, events: int) -> Figure:
     kube = HttpKube(Connection(server=url, source="bench"))
     informer = Informer(
         kube, PODS, clock=SystemClock(), indexes={"app": lambda o: [o["metadata"]["labels"]["app"]]}
@@ -145,11 +143,15 @@ async def informer_figures(url: str, size: int, events: int) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await kube.close()
-    each = cpu / events * 1e6
-    print(f"informer, event of {size} bytes over HTTP: {each:.0f} us CPU, {events / wall:.0f} events/s")
+    return Figure(
+        what=f"informer, an event of {size} bytes",
+        value=cpu / events * 1e6,
+        unit="µs CPU",
+        note=f"{number(events / wall)} events/s",
+    )
 
 
-async def client_figures(url: str, requests: int, together: int) -> None:
+async def client_figures(url: str, requests: int, together: int) -> Figure:
     kube = HttpKube(Connection(server=url, source="bench", token="t"))
     await kube.get(PODS, "ns", "a")
     left = requests
@@ -164,33 +166,30 @@ async def client_figures(url: str, requests: int, together: int) -> None:
     await asyncio.gather(*(worker() for _ in range(together)))
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     await kube.close()
-    print(
-        f"HttpKube, {together} at once: {requests / wall:.0f} requests/s, {cpu / requests * 1e6:.0f} us CPU each"
-    )
+    return request_figure(f"HttpKube, a GET, {together} at once", requests, cpu, wall)
 
 
-def sync_figures(url: str, requests: int) -> None:
+def sync_figures(url: str, requests: int) -> Figure:
     with SyncKube(Connection(server=url, source="bench", token="t")) as kube:
         kube.get(PODS, "ns", "a")
         cpu, wall = time.process_time(), time.perf_counter()
         for _ in range(requests):
             kube.get(PODS, "ns", "a")
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    print(f"SyncKube: {requests / wall:.0f} requests/s, {cpu / requests * 1e6:.0f} us CPU each")
+    return request_figure("SyncKube, a GET", requests, cpu, wall)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--events", type=int, default=20_000)
-    parser.add_argument("--requests", type=int, default=5_000)
-    options = parser.parse_args()
+def request_figure(what: str, requests: int, cpu: float, wall: float) -> Figure:
+    note = f"{number(requests / wall)} requests/s"
+    return Figure(what=what, value=cpu / requests * 1e6, unit="µs CPU", note=note)
+
+
+def measure(*, events: int = 20_000, requests: int = 5_000) -> list[Figure]:
+    """CPU per watched event and per request."""
     line = json.dumps({"type": "MODIFIED", "object": pod()}, separators=(",", ":")).encode()
-    with server(line, options.events) as url:
-        asyncio.run(informer_figures(url, len(line), options.events))
-        for together in (1, 64):
-            asyncio.run(client_figures(url, options.requests, together))
-        sync_figures(url, options.requests)
-
-
-if __name__ == "__main__":
-    main()
+    with server(line, events) as url:
+        progress(f"runtime: informer, {events} events")
+        figures = [asyncio.run(informer_figures(url, len(line), events))]
+        progress(f"runtime: clients, {requests} requests each")
+        figures += [asyncio.run(client_figures(url, requests, together)) for together in (1, 64)]
+        return [*figures, sync_figures(url, requests)]

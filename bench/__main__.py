@@ -1,0 +1,122 @@
+"""`python -m bench`: measure, print, and write bench/RESULTS.md.
+
+    python -m bench                     # all, and RESULTS.md
+    python -m bench --only plan         # some of it, printed only (repeat --only for more)
+    python -m bench -o json             # for machines
+
+Exit code 1 when a measurement failed; a missed goal is told in the table and is no failure: the machine may be
+busy, and timings are no tests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from bench.figures import Section, progress, table
+from bench.machine import Machine, machine
+from rollout.runtime import logs
+
+RESULTS = Path(__file__).parent / "RESULTS.md"
+SUBJECTS = {
+    "sandbox": "`rollout sandbox up` until it is ready, and until a first Rollout is Healthy in it",
+    "apiserver": "The sandbox's API server over HTTPS",
+    "runtime": "Clients and informer of the runtime, against a trivial server",
+    "plan": "One decision: 10-step canary, Istio subsets, 3 ReplicaSets",
+    "fleet": "Many canaries at once: 3 instant pods each, Istio subsets, steps 20, pause 2 s, 50",
+    "commands": "Start-up of the command line",
+}
+"""Module of this package -> what it measures. Each has `measure() -> list[Figure]`."""
+
+
+class Results(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything of one run of the benchmarks; what `-o json` prints."""
+
+    schema_version: int = msgspec.field(default=1, name="schemaVersion")
+    machine: Machine
+    sections: tuple[Section, ...]
+    failed: tuple[str, ...] = ()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    logs.configure(level="warning")
+    where = machine()
+    sections: list[Section] = []
+    failed: list[str] = []
+    for name in options.only or SUBJECTS:
+        try:
+            sections.append(_section(name))
+        except Exception:  # noqa: BLE001 - the other subjects can still be measured
+            traceback.print_exc()
+            progress(f"{name}: FAILED, see above")
+            failed.append(name)
+    results = Results(machine=where, sections=tuple(sections), failed=tuple(failed))
+    sys.stdout.write(_json(results) if options.output == "json" else markdown(results))
+    if failed:
+        progress(f"RESULTS.md is left as it was: {', '.join(failed)} failed")
+    elif not options.only:
+        RESULTS.write_text(markdown(results))
+        progress(f"written: {RESULTS}")
+    return 1 if failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure, and write RESULTS.md.")
+    parser.add_argument(
+        "--only", action="append", choices=SUBJECTS, help="measure this only (repeat); prints, writes nothing"
+    )
+    parser.add_argument("-o", "--output", choices=("markdown", "json"), default="markdown")
+    return parser
+
+
+def _section(name: str) -> Section:
+    progress(f"{name}: begins")
+    load, started = os.getloadavg()[0], time.perf_counter()
+    figures = importlib.import_module(f"bench.{name}").measure()
+    seconds = time.perf_counter() - started
+    progress(f"{name}: {seconds:.0f} s")
+    return Section(
+        name=name, about=SUBJECTS[name], seconds=round(seconds, 1), load=load, figures=tuple(figures)
+    )
+
+
+def _json(results: Results) -> str:
+    return msgspec.json.format(msgspec.json.encode(results), indent=2).decode() + "\n"
+
+
+def markdown(results: Results) -> str:
+    """The page that is kept as RESULTS.md."""
+    on = results.machine
+    lines = [
+        "# Measured",
+        "",
+        f"By `make bench` on {on.date}, commit {on.commit}.",
+        f"{on.cpu}, {on.cores} cores, {on.memory_gib:g} GiB; {on.kernel}; {on.python}.",
+        f"Load average before: {', '.join(f'{one:.2f}' for one in on.load)} (1, 5, 15 minutes).",
+        "",
+        "Figures are medians where there were several runs. Load of other work on the machine makes everything",
+        "slower: a load average near or above the number of cores before a section means that its figures are noisy",
+        "and too high. CPU times suffer less than wall times. Goals are from issue 3 and hold for an idle machine.",
+    ]
+    for one in results.sections:
+        lines += [
+            "",
+            f"## {one.name}",
+            f"{one.about}. Took {one.seconds:.0f} s, load before {one.load:.1f}.",
+            "",
+        ]
+        lines += table(one.figures)
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
