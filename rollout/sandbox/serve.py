@@ -29,6 +29,7 @@ from rollout.runtime.clock import SystemClock
 from rollout.runtime.process import Supervisor
 from rollout.sandbox.children import Child, Command, first_of, stop_all
 from rollout.sandbox.config import SandboxConfig
+from rollout.sandbox.http.version import GIT_VERSION
 from rollout.sandbox.mesh.binary import envoy_path
 from rollout.sandbox.prometheus.install import require_prometheus
 from rollout.sandbox.state import MARKER, Lock, Part, Record
@@ -162,7 +163,7 @@ class Sandbox:
         async def announced() -> None:
             said = decode(await api.announcement())
             self.update(api=said["address"], kubeconfig=said["kubeconfig"])
-            self.part("api-server", address=said["address"], state="running")
+            self.part("api-server", address=said["address"], version=GIT_VERSION, state="running")
 
         await first_of(api, announced())
 
