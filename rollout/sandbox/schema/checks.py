@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
 from rollout.sandbox.schema import names
@@ -44,7 +44,7 @@ def one_of(value: Any, supported: tuple[str, ...], path: str) -> Errors:
         yield not_supported(path, value, supported)
 
 
-def each(value: Any, problems: Callable[[str], list[str]], path: str) -> Errors:
+def each(value: Any, problems: names.Check, path: str) -> Errors:
     if isinstance(value, str):
         yield from (invalid(path, value, problem) for problem in problems(value))
 

@@ -14,6 +14,7 @@ from rollout.sandbox.schema.fields import compact
 from rollout.sandbox.schema.formats import format_holds
 from rollout.sandbox.schema.kinds import GO_TYPE, schema_of
 from rollout.sandbox.schema.quantity import parse
+from rollout.sandbox.schema.structural import METADATA
 
 Schema = Mapping[str, Any]
 
@@ -34,6 +35,24 @@ def problem(obj: Mapping[str, Any], api_version: str, kind: str) -> str:
     <kind>: <problem>`; "" when it is one, or the kind is not built in."""
     schema = schema_of(api_version, kind)
     return _problem(obj, schema, "", "") if schema else ""
+
+
+def metadata_problem(meta: Any) -> str:
+    """The same for the metadata of any kind. Stricter than Go in one thing: null is no item and no value."""
+    return _problem(meta, _OBJECT_META, "ObjectMeta", "metadata") or _nothing(meta or {})
+
+
+_OBJECT_META: Schema = {**METADATA, GO_TYPE: "v1.ObjectMeta"}
+
+
+def _nothing(meta: Mapping[str, Any]) -> str:
+    for field, wanted in (("labels", "string"), ("annotations", "string")):
+        if None in (meta.get(field) or {}).values():
+            return f"json: cannot unmarshal null into Go struct field ObjectMeta.metadata.{field} of type {wanted}"
+    for field in ("finalizers", "ownerReferences", "managedFields"):
+        if None in (meta.get(field) or ()):
+            return f"json: cannot unmarshal null into Go struct field ObjectMeta.metadata.{field}"
+    return ""
 
 
 def _problem(value: Any, schema: Schema, struct: str, path: str) -> str:

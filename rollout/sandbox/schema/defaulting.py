@@ -227,8 +227,13 @@ def _endpoint_slice(obj: Object) -> None:
         _set(port, name="", protocol="TCP")
 
 
+def _secret(obj: Object) -> None:
+    _set(obj, type="Opaque")
+
+
 _FILLERS: dict[tuple[str, str], Callable[[Object], None]] = {
     ("v1", "Pod"): _pod,
+    ("v1", "Secret"): _secret,
     ("v1", "Service"): _service,
     ("apps/v1", "Deployment"): _deployment,
     ("apps/v1", "ReplicaSet"): _replica_set,

@@ -1,12 +1,15 @@
 """The syntax of names and labels, with kube-apiserver's sentences for what is wrong.
 
+Answers are remembered, because the same few names come with every write.
+
 Rules: https://kubernetes.io/docs/concepts/overview/working-with-objects/names and .../labels.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from rollout.sandbox.schema.fields import FieldError, invalid
@@ -19,7 +22,10 @@ _CONFIG_KEY = "[-._a-zA-Z0-9]+"
 
 _EDGES = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character"
 
-Problems = list[str]
+Problems = tuple[str, ...]
+Check = Callable[[str], Problems]
+
+_remembered = lru_cache(maxsize=4096)
 
 
 def _sentence(text: str, pattern: str, *examples: str) -> str:
@@ -28,10 +34,11 @@ def _sentence(text: str, pattern: str, *examples: str) -> str:
 
 
 def _checked(value: str, limit: int, pattern: str, sentence: str) -> Problems:
-    problems = [] if len(value) <= limit else [f"must be no more than {limit} characters"]
-    return problems if re.fullmatch(pattern, value) else [*problems, sentence]
+    problems = () if len(value) <= limit else (f"must be no more than {limit} characters",)
+    return problems if re.fullmatch(pattern, value) else (*problems, sentence)
 
 
+@_remembered
 def dns_label(value: str) -> Problems:
     """What is wrong with a DNS-1123 label (names of namespaces and containers)."""
     return _checked(
@@ -48,6 +55,7 @@ def dns_label(value: str) -> Problems:
     )
 
 
+@_remembered
 def dns_subdomain(value: str) -> Problems:
     """What is wrong with a DNS-1123 subdomain (names of most objects)."""
     return _checked(
@@ -63,6 +71,7 @@ def dns_subdomain(value: str) -> Problems:
     )
 
 
+@_remembered
 def dns_1035_label(value: str) -> Problems:
     """What is wrong with a DNS-1035 label (names of Services)."""
     return _checked(
@@ -79,24 +88,27 @@ def dns_1035_label(value: str) -> Problems:
     )
 
 
+@_remembered
 def qualified_name(value: str) -> Problems:
     """What is wrong with the key of a label: an optional DNS prefix, "/", a name."""
     sentence = _sentence(_EDGES, _QUALIFIED, "MyName", "my.name", "123-abc")
     prefix, slash, name = value.rpartition("/")
     if "/" in prefix:
-        return [
-            f"a qualified name {sentence} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
-        ]
-    problems: Problems = []
+        return (
+            f"a qualified name {sentence} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
+        )
+    problems: list[str] = []
     if slash and not prefix:
         problems.append("prefix part must be non-empty")
     elif slash:
         problems += [f"prefix part {text}" for text in dns_subdomain(prefix)]
     if not name:
         problems.append("name part must be non-empty")
-    return problems + [f"name part {text}" for text in _checked(name, 63, _QUALIFIED, sentence)]
+    problems += [f"name part {text}" for text in _checked(name, 63, _QUALIFIED, sentence)]
+    return tuple(problems)
 
 
+@_remembered
 def label_value(value: str) -> Problems:
     return _checked(
         value,
@@ -112,6 +124,7 @@ def label_value(value: str) -> Problems:
     )
 
 
+@_remembered
 def config_key(value: str) -> Problems:
     """What is wrong with a key of a ConfigMap or Secret."""
     sentence = _sentence(
@@ -122,9 +135,10 @@ def config_key(value: str) -> Problems:
         "key-name",
     )
     problems = _checked(value, 253, _CONFIG_KEY, sentence)
-    return [*problems, f"must not be '{value}'"] if value in {".", ".."} else problems
+    return (*problems, f"must not be '{value}'") if value in {".", ".."} else problems
 
 
+@_remembered
 def port_name(value: str) -> Problems:
     """What is wrong with an IANA service name (names of ports)."""
     problems = [] if len(value) <= 15 else ["must be no more than 15 characters"]
@@ -136,7 +150,7 @@ def port_name(value: str) -> Problems:
         problems.append("must not contain consecutive hyphens")
     if value[:1] == "-" or value[-1:] == "-":
         problems.append("must not begin or end with a hyphen")
-    return problems
+    return tuple(problems)
 
 
 def labels(value: Any, path: str) -> list[FieldError]:

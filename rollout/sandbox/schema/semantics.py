@@ -1,7 +1,7 @@
 """Rules of built-in kinds that their schemas cannot say, in kube-apiserver's words: those that users meet.
 
 Objects are judged after defaulting. Rules about what may not change, the match between selector and template,
-and metadata belong to the storage (`strategies.py`, `names.py`).
+and metadata belong to the storage (`strategies.py`, `metadata.py`).
 """
 
 from __future__ import annotations

@@ -9,9 +9,8 @@ import msgspec
 
 from rollout.errors import BadRequest
 from rollout.runtime.kube import Propagation
-from rollout.sandbox.schema import kinds, structural
+from rollout.sandbox.schema import decoding, kinds, structural
 from rollout.sandbox.schema.fields import FieldError
-from rollout.sandbox.storage import names
 from rollout.sandbox.storage.registry import Served
 
 Object = dict[str, Any]
@@ -53,8 +52,19 @@ def schema_of(served: Served) -> dict[str, Any] | None:
     return kinds.schema_of(*served.resource.gvk) if served.builtin else None
 
 
-def check_types(served: Served, obj: Any) -> None:
-    """Refuse (400) what kube-apiserver cannot even decode: another kind, metadata of wrong types."""
+def check_types(served: Served, obj: Any, known: Mapping[str, Any] | None = None) -> None:
+    """Refuse (400) what kube-apiserver cannot even decode: another kind, wrong types (of custom resources only
+    in metadata). Fields that are `known`'s own were decoded before."""
+    check_kind(served, obj)
+    if problem := decoding_problem(served, obj, known or {}):
+        resource = served.resource
+        raise BadRequest(
+            f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: {problem}'
+        )
+
+
+def check_kind(served: Served, obj: Any) -> None:
+    """Refuse (400) an object of another kind or version; neither has to be said."""
     resource = served.resource
     if not isinstance(obj, Mapping):
         raise BadRequest(
@@ -72,10 +82,16 @@ def check_types(served: Served, obj: Any) -> None:
             f"the API version in the data ({api_version}) does not match the expected API version "
             f"({resource.api_version})"
         )
-    if problem := names.metadata_types(obj.get("metadata") or {}):
-        raise BadRequest(
-            f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: {problem}'
-        )
+
+
+def decoding_problem(served: Served, obj: Mapping[str, Any], known: Mapping[str, Any]) -> str:
+    """Why `obj` does not fit the types of its kind, in Go's words; "" when it does."""
+    if problem := decoding.metadata_problem(obj.get("metadata")):
+        return problem
+    if not served.builtin:
+        return ""
+    fresh = {key: value for key, value in obj.items() if key != "metadata" and value is not known.get(key)}
+    return decoding.problem(fresh, *served.resource.gvk)
 
 
 def admit_shape(served: Served, obj: Object, live: Object | None, options: Options) -> Object:

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from rollout.api.resources import Resource
+from rollout.sandbox.schema import names
 from rollout.sandbox.schema.fields import FieldError, duplicate, forbidden, invalid, not_supported, required
-from rollout.sandbox.storage import names
+from rollout.sandbox.schema.published import schema_errors
 from rollout.sandbox.storage.registry import ScalePaths, Served, builtins
 
 Object = dict[str, Any]
@@ -166,14 +167,24 @@ def check(new: Object, old: Object | None) -> list[FieldError]:
                 "spec.conversion.strategy", 'the sandbox converts with "None" only, it calls no webhooks'
             )
         )
-    errors += [
-        required(f"spec.versions[{index}].schema.openAPIV3Schema", "schemas are required")
-        for index, version in enumerate(versions)
-        if not (version.get("schema") or {}).get("openAPIV3Schema")
-    ]
+    errors += _schemas(versions, (old or {}).get("spec") or {})
     if old is not None:
         errors += _immutable(spec, old["spec"])
     return errors
+
+
+def _schemas(versions: list[Object], old: Object) -> list[FieldError]:
+    """What keeps schemas from being structural. One that was taken before is not judged again."""
+    before = {version["name"]: version.get("schema") for version in old.get("versions") or ()}
+    return [
+        error
+        for index, version in enumerate(versions)
+        if version.get("schema") is None or version["schema"] != before.get(version["name"])
+        for error in schema_errors(
+            (version.get("schema") or {}).get("openAPIV3Schema"),
+            f"spec.versions[{index}].schema.openAPIV3Schema",
+        )
+    ]
 
 
 _APPROVED = "api-approved.kubernetes.io"

@@ -7,7 +7,8 @@ from typing import Any
 from rollout.errors import BadRequest, UnsupportedMediaType
 from rollout.runtime.kube import PATCH_MEDIA_TYPES, PatchType
 from rollout.sandbox.schema import patches
-from rollout.sandbox.storage.admission import schema_of
+from rollout.sandbox.schema.fields import invalid, invalid_object
+from rollout.sandbox.storage.admission import check_kind, decoding_problem, schema_of
 from rollout.sandbox.storage.registry import Served
 
 Object = dict[str, Any]
@@ -29,6 +30,15 @@ def patched(served: Served, live: Object, patch: Any, type: PatchType) -> Object
             raise unsupported(["json", "merge", "strategic", "apply"])
     if not isinstance(result, dict):
         raise BadRequest(f"the patch makes {served.resource.kind} something that is not an object")
+    return result
+
+
+def fitting(served: Served, live: Object, patch: Any, result: Object) -> Object:
+    """`result` of a patch of `live`, if it can be decoded as this kind; Invalid when it cannot."""
+    check_kind(served, result)
+    if problem := decoding_problem(served, result, live):
+        # kube-apiserver names neither kind nor object here
+        raise invalid_object("", "", "", [invalid("patch", patch, problem)])
     return result
 
 

@@ -5,14 +5,15 @@ Built-in kinds are listed here; the rest are registered by their CustomResourceD
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from rollout.api import resources as api
 from rollout.api.resources import Resource
-from rollout.sandbox.storage import names, refusals
+from rollout.sandbox.schema import names
+from rollout.sandbox.storage import refusals
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 _NAMESPACE_VERBS = tuple(verb for verb in ALL_VERBS if verb != "deletecollection")
@@ -55,7 +56,7 @@ class Served(msgspec.Struct, frozen=True):
     """Further fields that field selectors may name."""
     subresources: tuple[str, ...] = ()
     """All subresources by name, for discovery."""
-    check_name: Callable[[str], tuple[str, ...]] = names.dns_subdomain
+    check_name: names.Check = names.dns_subdomain
 
     @property
     def bucket(self) -> tuple[str, str]:

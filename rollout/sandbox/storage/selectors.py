@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from rollout.errors import BadRequest
-from rollout.sandbox.storage import names
+from rollout.sandbox.schema import names
 
 Object = Mapping[str, Any]
 Predicate = Callable[[Object], bool]

@@ -153,20 +153,12 @@ def _prepare_job(new: Object, old: Object | None, _: Context) -> Object:
 
 def _prepare_service(new: Object, old: Object | None, context: Context) -> Object:
     spec = dict(_spec(new))
-    spec.setdefault("type", "ClusterIP")
-    spec.setdefault("sessionAffinity", "None")
     if spec["type"] == "ExternalName":
         return {**new, "spec": spec}
     before = _spec(old) if old is not None else {}
     if not spec.get("clusterIP"):
         spec["clusterIP"] = before.get("clusterIP") or _free_address(new, context)
     spec["clusterIPs"] = spec.get("clusterIPs") or [spec["clusterIP"]]
-    for field, value in (
-        ("ipFamilies", ["IPv4"]),
-        ("ipFamilyPolicy", "SingleStack"),
-        ("internalTrafficPolicy", "Cluster"),
-    ):
-        spec.setdefault(field, before.get(field, value))
     return {**new, "spec": spec}
 
 
@@ -217,13 +209,12 @@ def _prepare_namespace(new: Object, old: Object | None, _: Context) -> Object:
 # Secrets and ConfigMaps
 
 
-def _prepare_secret(new: Object, old: Object | None, _: Context) -> Object:
+def _prepare_secret(new: Object, _old: Object | None, _: Context) -> Object:
     text = new.get("stringData") or {}
     new = {key: value for key, value in new.items() if key != "stringData"}
     if text:
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in text.items()}
         new["data"] = {**(new.get("data") or {}), **encoded}
-    new.setdefault("type", (old or {}).get("type", "Opaque"))
     return new
 
 

@@ -13,9 +13,10 @@ from rollout.api.resources import CRDS, NAMESPACES, PDBS, PODS, SERVICES, Resour
 from rollout.errors import BadRequest, MethodNotAllowed
 from rollout.runtime.clock import Clock
 from rollout.runtime.kube import PatchType
+from rollout.sandbox.schema import objectmeta
 from rollout.sandbox.schema.apply import apply, track
 from rollout.sandbox.schema.fields import INVALID, FieldError
-from rollout.sandbox.storage import metadata, names, pods, refusals, scale
+from rollout.sandbox.storage import metadata, pods, refusals, scale
 from rollout.sandbox.storage.admission import (
     DeleteOptions,
     Options,
@@ -25,7 +26,7 @@ from rollout.sandbox.storage.admission import (
     shape_errors,
 )
 from rollout.sandbox.storage.deletion import begin_deletion, may_go
-from rollout.sandbox.storage.patching import appliable, patched, unsupported
+from rollout.sandbox.storage.patching import appliable, fitting, patched, unsupported
 from rollout.sandbox.storage.registry import Served
 from rollout.sandbox.storage.state import Place, State
 from rollout.sandbox.storage.strategies import Context, initial_status, strategy_of
@@ -145,7 +146,14 @@ class Writer:
 
         if subresource == "scale":
             return self._scale(served, namespace, name, make, options)
-        return self._update(served, namespace, name, make, subresource=subresource, options=options)
+        return self._update(
+            served,
+            namespace,
+            name,
+            lambda live: fitting(served, live, patch, make(live)),
+            subresource=subresource,
+            options=options,
+        )
 
     def _apply(
         self,
@@ -211,7 +219,6 @@ class Writer:
         old = self._state.find(served, namespace, name)
         live = at_version(served, old)
         made = make(live)
-        check_types(served, made)
         new = metadata.for_update(served, made, live)
         new = metadata.sharing(self._within(served, new, live, subresource), live)
         new, errors = self._admit(served, new, live, options)
@@ -269,7 +276,7 @@ class Writer:
     def _refuse_invalid(served: Served, new: Object, live: Object | None, shape: list[FieldError]) -> None:
         """Invalid (422) when anything is wrong with the object; `shape` is what the schema found."""
         meta = new["metadata"]
-        errors = names.check_metadata(meta, served.check_name, namespaced=served.resource.namespaced)
+        errors = objectmeta.check(meta, served.check_name, namespaced=served.resource.namespaced)
         if live is not None:
             errors += metadata.update_errors(new, live)
         errors += shape

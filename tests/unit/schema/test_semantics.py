@@ -226,7 +226,7 @@ def test_a_spec_that_did_not_change_is_not_judged_again():
     ],
 )
 def test_syntax_of_names(check, good, bad):
-    assert [check(text) for text in good] == [[]] * len(good)
+    assert [check(text) for text in good] == [()] * len(good)
     assert all(check(text) for text in bad)
 
 

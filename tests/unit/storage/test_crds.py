@@ -45,6 +45,10 @@ def version(name: str, *, storage: bool = False, served: bool = True, **more: An
     }
 
 
+def with_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    return {**version("v1", storage=True), "schema": {"openAPIV3Schema": schema}}
+
+
 def definition(*versions: dict[str, Any]) -> dict[str, Any]:
     return {
         "metadata": {"name": "carts.shop.io"},
@@ -305,6 +309,19 @@ def test_the_storage_version_can_move(shop: Storage) -> None:
         ({"group": "networking.k8s.io", "names": {"plural": "ingresses", "kind": "I"}}, "itself serves this"),
         ({"versions": []}, r"spec\.versions: Required value"),
         ({"conversion": {"strategy": "Webhook"}}, r"spec\.conversion\.strategy: Forbidden"),
+        ({"versions": [with_schema({"type": "array"})]}, "must be object at the root"),
+        (
+            {"versions": [with_schema(SCHEMA | {"x-kubernetes-validations": [{"rule": "self.spec ==="}]})]},
+            r"x-kubernetes-validations\[0\]\.rule: Invalid value.*compilation failed",
+        ),
+        (
+            {
+                "versions": [
+                    with_schema({"type": "object", "properties": {"a": {"type": "string", "pattern": "("}}})
+                ]
+            },
+            r"properties\[a\]\.pattern: Invalid value",
+        ),
     ],
 )
 def test_a_wrong_definition_is_refused(storage: Storage, change: dict[str, Any], says: str) -> None:

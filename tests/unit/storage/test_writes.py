@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from rollout.api.resources import CONFIG_MAPS, NAMESPACES, PODS, SERVICES, Resource
+from rollout.api.resources import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS, SERVICES, Resource
 from rollout.errors import AlreadyExists, BadRequest, Conflict, Invalid, NotFound, UnsupportedMediaType
 from rollout.sandbox.storage import Options, Storage
 
@@ -221,3 +221,41 @@ def test_an_unknown_patch_type_is_refused(storage: Storage, config_map: dict[str
     storage.create(CONFIG_MAPS, "default", config_map)
     with pytest.raises(UnsupportedMediaType):
         storage.patch(CONFIG_MAPS, "default", "settings", {}, type="xml")  # type: ignore[arg-type]
+
+
+DEPLOYMENT: dict[str, Any] = {
+    "metadata": {"name": "web"},
+    "spec": {
+        "selector": {"matchLabels": {"app": "web"}},
+        "template": {"metadata": {"labels": {"app": "web"}}, "spec": POD["spec"]},
+    },
+}
+
+
+def test_a_value_of_another_type_cannot_be_decoded(storage: Storage) -> None:
+    wrong = {**DEPLOYMENT, "spec": {**DEPLOYMENT["spec"], "replicas": "3"}}
+    says = (
+        r'^Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal string into Go '
+        r"struct field DeploymentSpec\.spec\.replicas of type int32$"
+    )
+    with pytest.raises(BadRequest, match=says):
+        storage.create(DEPLOYMENTS, "default", wrong)
+    storage.create(DEPLOYMENTS, "default", DEPLOYMENT)
+    with pytest.raises(BadRequest, match=says):
+        storage.replace(DEPLOYMENTS, "default", "web", wrong)
+
+
+@pytest.mark.parametrize("type", ["merge", "strategic"])
+def test_a_patch_that_makes_a_value_of_another_type_is_invalid(storage: Storage, type: Any) -> None:
+    storage.create(DEPLOYMENTS, "default", DEPLOYMENT)
+    with pytest.raises(
+        Invalid, match=r"patch: Invalid value: .*cannot unmarshal string into Go struct field"
+    ):
+        storage.patch(DEPLOYMENTS, "default", "web", {"spec": {"replicas": "3"}}, type=type)
+    assert storage.get(DEPLOYMENTS, "default", "web")["spec"]["replicas"] == 1
+
+
+@pytest.mark.parametrize("labels", [{"a": 1}, {"a": None}, [], "x"])
+def test_metadata_of_another_type_cannot_be_decoded(storage: Storage, labels: Any) -> None:
+    with pytest.raises(BadRequest, match=r"cannot unmarshal .* ObjectMeta\.metadata\.labels"):
+        storage.create(CONFIG_MAPS, "default", {"metadata": {"name": "a", "labels": labels}})
