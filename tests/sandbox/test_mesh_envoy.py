@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from rollout.sandbox.mesh.model import Snapshot
@@ -272,3 +273,35 @@ async def test_a_dead_server_is_no_business_of_its_own_metrics(tmp_path: Path):
         lines = (await mesh.metrics()).splitlines()
         source = [line for line in lines if "istio_requests_total" in line and 'reporter="source"' in line]
         assert any('response_code="503"' in line and "UF" in line for line in source)
+
+
+async def test_an_http_routes_missing_backend_answers_500_for_its_share_alone(tmp_path: Path):
+    route: Object = {
+        "metadata": {"name": "r", "namespace": "shop"},
+        "spec": {
+            "parentRefs": [{"kind": "Service", "group": "", "name": "web"}],
+            "rules": [
+                {"backendRefs": [{"name": "web", "port": 80, "weight": 1}, {"name": "gone", "port": 80}]}
+            ],
+        },
+    }
+    async with servers("stable") as up:
+        snapshot = msgspec.structs.replace(world(up), http_routes=(route,))
+        async with running_mesh(tmp_path, snapshot) as mesh:
+            answers = Counter([(await mesh.get("http://web/"))[0] for _ in range(100)])
+    assert set(answers) == {200, 500}
+    assert abs(answers[200] - 50) < 25  # five standard deviations
+
+
+async def test_consistent_hashing_keeps_a_user_on_one_pod(tmp_path: Path):
+    hashing = {"consistentHash": {"httpHeaderName": "x-user", "minimumRingSize": 1024}}
+    async with servers("stable", "canary") as up:
+        rule = destination_rule("web", loadBalancer=hashing)
+        snapshot = msgspec.structs.replace(world(up), destination_rules=(rule,))
+        async with running_mesh(tmp_path, snapshot) as mesh:
+            homes = {}
+            for user in range(20):
+                seen = {(await mesh.get("http://web/", headers={"x-user": str(user)}))[1] for _ in range(5)}
+                assert len(seen) == 1
+                homes[user] = seen.pop()
+    assert set(homes.values()) == {"stable", "canary"}

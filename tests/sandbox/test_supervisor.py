@@ -273,6 +273,32 @@ def test_in_the_foreground_ctrl_c_ends_everything_and_is_no_error(config):
     assert processes_of(config.directory()) == []
 
 
+def test_an_unreadable_images_file_is_said_and_nothing_is_left(config, tmp_path):
+    images = tmp_path / "images.yaml"
+    images.write_text("- image: [")
+    with pytest.raises(SandboxError, match=r"images\.yaml cannot be read"):
+        up(msgspec.structs.replace(config, images=str(images)), silent)
+    assert processes_of(config.directory()) == []
+
+
+async def test_with_data_a_sandbox_goes_on_where_it_was(config, tmp_path):
+    wanted = msgspec.structs.replace(config, data=str(tmp_path / "data"))
+    before = await asyncio.to_thread(up, wanted, silent)
+    kube = HttpKube(load(kubeconfig=before.kubeconfig))
+    kept = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kept"}}
+    uid = (await kube.create(NAMESPACES, None, kept))["metadata"]["uid"]
+    await kube.close()
+    await asyncio.to_thread(down, wanted.directory())
+    after = await asyncio.to_thread(up, wanted, silent)
+    kube = HttpKube(load(kubeconfig=after.kubeconfig))
+    assert (await kube.get(NAMESPACES, None, "kept"))["metadata"]["uid"] == uid
+    await kube.close()
+    async with aiohttp.ClientSession() as session:
+        url = "http://prometheus.monitoring:9090/-/ready"  # its port is another one now
+        async with session.get(url, proxy=after.mesh_proxy) as answer:
+            assert answer.status == 200
+
+
 def test_two_ups_at_once_make_one_sandbox(config):
     from concurrent.futures import ThreadPoolExecutor
 
