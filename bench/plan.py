@@ -34,8 +34,10 @@ from tests.stories.world import NAMESPACE, World, play
 
 GOAL_MICROSECONDS = 300
 BATCH = 20
-WEIGHTS = (20, 40, 60, 80, 90)
-STEPS: list[Any] = [step for weight in WEIGHTS for step in ({"setWeight": weight}, {"pause": {}})]
+PAUSE: dict[str, Any] = {"pause": {}}
+STEPS: list[dict[str, Any]] = [
+    step for weight in (20, 40, 60, 80, 90) for step in ({"setWeight": weight}, PAUSE)
+]
 
 
 def measure(*, batches: int = 100) -> list[Figure]:

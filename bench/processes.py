@@ -34,6 +34,7 @@ class Server:
 
     def __init__(self, ready: dict[str, Any], pid: int) -> None:
         self.pid = pid
+        self.state = Path(ready["tokenFile"]).parent
         self.kubeconfig: str = ready["kubeconfig"]
         self.port = urlsplit(ready["address"]).port or 0
         self.tls = ssl.create_default_context(cafile=ready["certificateAuthority"])

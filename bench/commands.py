@@ -1,0 +1,122 @@
+"""How long the command line takes to start: `rollout --help`, `get` and `status`, beside what one cannot beat
+(the interpreter alone) and what people know (kubectl, where it is on PATH). Commands take turns, so that all see
+the same machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from bench import manifests
+from bench.figures import Figure, median, progress, ratio
+from bench.processes import api_server
+from rollout.api.crds import crds
+from rollout.api.resources import CRDS, ROLLOUTS
+from rollout.runtime import config
+from rollout.runtime.sync import SyncKube
+
+HELP_SECONDS, GET_SECONDS = 0.15, 0.35
+NAME = "web"
+LARGEST = 5
+
+Command = tuple[str, ...]
+
+
+def measure(*, runs: int = 10) -> list[Figure]:
+    """Seconds of wall time per command, ratios against kubectl, and the largest imports."""
+    with api_server() as to:
+        fill(to.kubeconfig)
+        cache = str(Path(to.kubeconfig).parent / "kubectl")
+        env = os.environ | {"KUBECONFIG": to.kubeconfig, "NO_COLOR": "1", "KUBECACHEDIR": cache}
+        took = timed(commands(), runs, env)
+        figures = [
+            median("python -c pass", took["python"], "s"),
+            median("rollout --help", took["help"], "s", goal=HELP_SECONDS),
+            median(f"rollout get {NAME}", took["get"], "s", goal=GET_SECONDS),
+            median(f"rollout status {NAME}", took["status"], "s", goal=GET_SECONDS),
+        ]
+        if "kubectl" in took:
+            kubectl = median(f"kubectl get rollout {NAME}", took["kubectl"], "s")
+            figures += [
+                kubectl,
+                ratio(f"rollout get {NAME} over kubectl get", figures[2].value, kubectl.value),
+            ]
+        else:
+            progress("commands: no kubectl on PATH, so no comparison")
+        for name in ("help", "get"):
+            figures += largest_imports(name, commands()[name], env)
+    return figures
+
+
+def commands() -> dict[str, Command]:
+    """What is run, by a short name."""
+    script = str(Path(sys.executable).parent / "rollout")
+    found: dict[str, Command] = {
+        "python": (sys.executable, "-c", "pass"),
+        "help": (script, "--help"),
+        "get": (script, "get", NAME),
+        "status": (script, "status", NAME),
+    }
+    if kubectl := shutil.which("kubectl"):
+        found["kubectl"] = (kubectl, "get", "rollout", NAME)
+    return found
+
+
+def fill(kubeconfig: str) -> None:
+    """Our CRDs and one Rollout that its controller has finished."""
+    strategy = {"steps": [{"setWeight": 20}, {"pause": {}}]}
+    with SyncKube(config.load(kubeconfig=kubeconfig)) as kube:
+        for crd in crds():
+            kube.create(CRDS, None, crd)
+        obj = manifests.rollout(NAME, strategy, replicas=1, image="web:1")
+        made = kube.create(ROLLOUTS, manifests.NAMESPACE, obj)
+        status = {
+            "observedGeneration": str(made["metadata"]["generation"]),
+            "phase": "Healthy",
+            "replicas": 1,
+            "readyReplicas": 1,
+            "availableReplicas": 1,
+            "updatedReplicas": 1,
+        }
+        kube.patch(ROLLOUTS, manifests.NAMESPACE, NAME, {"status": status}, subresource="status")
+
+
+def timed(what: Mapping[str, Command], runs: int, env: dict[str, str]) -> dict[str, list[float]]:
+    """Seconds of every run of every command, after one that is not counted."""
+    took: dict[str, list[float]] = {name: [] for name in what}
+    for number in range(runs + 1):
+        for name, command in what.items():
+            started = time.perf_counter()
+            done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+            seconds = time.perf_counter() - started
+            if done.returncode != 0:
+                raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr}")
+            if number > 0:
+                took[name].append(seconds)
+        progress(f"commands: round {number} of {runs}")
+    return took
+
+
+_LINE = re.compile(r"import time:\s+\d+ \|\s+(\d+) \|\s+(\S+)")
+
+
+def largest_imports(name: str, command: Command, env: dict[str, str]) -> list[Figure]:
+    """The packages of others whose import takes a command longest, what they import in turn included."""
+    script = (sys.executable, "-X", "importtime", *command)
+    said = subprocess.run(script, env=env, capture_output=True, text=True, check=False).stderr
+    largest: dict[str, int] = {}
+    for total, module in _LINE.findall(said):
+        package = module.partition(".")[0]
+        largest[package] = max(largest.get(package, 0), int(total))
+    largest.pop("rollout", None)  # its modules import all the others
+    first = sorted(largest.items(), key=lambda one: -one[1])[:LARGEST]
+    return [
+        Figure(what=f"rollout {name}: import {package}", value=total / 1000, unit="ms", note="-X importtime")
+        for package, total in first
+    ]
