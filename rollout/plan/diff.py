@@ -72,6 +72,10 @@ def _traffic(desired: Desired, seen: Observed, router: Router | None, live: Live
         yield from services
         return
     weight = router.set_weight(seen, wanted.weight)
+    if not live.settled:
+        # What was written last does not work yet: nothing is built on it. Going home does not wait.
+        yield from weight if wanted.weight < live.high else ()
+        return
     bind = (*services, *router.retarget(seen, wanted.canary_hash, wanted.stable_hash))
     if not bind:
         yield from weight
@@ -99,6 +103,8 @@ def _may_shrink(seen: Observed, one: ReplicaSet, replicas: int, live: Live | Non
             return False
     if live is None:
         return True
+    if not live.settled:
+        return False
     _, unavailable = surge_and_unavailable(seen.rollout)
     need = least_ready(live.weight_of(pod_hash), seen.rollout.replicas, unavailable)
     return min(available(one), replicas) >= need

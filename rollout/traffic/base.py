@@ -17,16 +17,18 @@ class Live(msgspec.Struct, frozen=True):
     `low` and `high` are the smallest and the largest canary weight (percent) over all routes that are ours;
     they differ only in the middle of a change. `canary_hash` and `stable_hash` are the pod-template hashes
     that the canary's and the stable destination select; "" while a destination is not bound to one.
+    `settled` is False while the router itself says that it has not yet made the live objects work.
     """
 
     low: int
     high: int
     canary_hash: str
     stable_hash: str
+    settled: bool = True
 
     def at(self, weight: int) -> bool:
-        """Whether every route gives the canary exactly `weight`."""
-        return self.low == self.high == weight
+        """Whether every route gives the canary exactly `weight`, and the router says that this is live."""
+        return self.low == self.high == weight and self.settled
 
     def weight_of(self, pod_hash: str) -> int:
         """The largest share (percent) that any route gives to pods of this hash."""

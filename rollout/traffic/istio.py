@@ -62,6 +62,7 @@ class IstioRouter:
             high=max(weights, default=0),
             canary_hash=self._bound(seen, canary=True),
             stable_hash=self._bound(seen, canary=False),
+            settled=all(_is_live(seen.routes[key]) for key in self.refs()),
         )
 
     def set_weight(self, seen: Observed, weight: int) -> tuple[PatchRoute, ...]:
@@ -230,6 +231,25 @@ class IstioRouter:
                     f'DestinationRule "{key}" has no subset of this name; it has {_listed(names)}',
                     "add the subset, or correct the name",
                 )
+
+
+def _is_live(obj: Object) -> bool:
+    """Whether the mesh says that it works by this generation; True where it says nothing at all.
+
+    With status distribution on, Istio (and the sandbox's mesh) writes `status.observedGeneration` and the
+    condition Reconciled when the proxies have the configuration: https://istio.io/latest/docs/reference/config/analysis/
+    """
+    status = obj.get("status")
+    if not isinstance(status, Mapping) or "observedGeneration" not in status:
+        return True
+    told = str(status["observedGeneration"])  # a 64-bit integer may come as a string
+    reconciled = [
+        one.get("status")
+        for one in status.get("conditions") or []
+        if isinstance(one, Mapping) and one.get("type") == "Reconciled"
+    ]
+    generation = int(metadata(obj).get("generation") or 0)
+    return told.isdecimal() and int(told) >= generation and reconciled == ["True"]
 
 
 def _http_routes(obj: Object) -> Iterator[tuple[int, Object]]:
