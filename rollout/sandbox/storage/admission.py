@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
+from rollout.api import codec
 from rollout.errors import BadRequest
 from rollout.runtime.kube import Propagation
 from rollout.sandbox.schema import decoding, kinds, structural
@@ -94,12 +96,39 @@ def decoding_problem(served: Served, obj: Mapping[str, Any], known: Mapping[str,
     return decoding.problem(fresh, *served.resource.gvk)
 
 
-def admit_shape(served: Served, obj: Object, live: Object | None, options: Options) -> Object:
+def with_known_parts(served: Served, obj: Object) -> tuple[Object, Object]:
+    """A new object, and what of it was admitted before: the pods of one template share one spec, defaults and
+    all. The parts are the same objects in both, so that nobody looks at them again."""
+    spec = obj.get("spec") if served.bucket == ("", "pods") else None
+    admitted = _admitted_pod_spec(codec.encode(spec)) if isinstance(spec, dict) else None
+    if admitted is None:
+        return obj, {}
+    return {**obj, "spec": admitted}, {"spec": admitted}
+
+
+@lru_cache(maxsize=256)
+def _admitted_pod_spec(text: bytes) -> Object | None:
+    """A pod spec in its complete form; None when there is anything to be said about it, so that it is said to
+    every client who sends it. Nothing in a pod but its spec has a say in that."""
+    schema = kinds.schema_of("v1", "Pod")
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {}, "spec": codec.decode(text)}
+    if schema is None or decoding.problem(pod, "v1", "Pod") or structural.prune(pod, schema) is not pod:
+        return None
+    pod = kinds.defaults(structural.default(pod, schema))
+    if structural.validate(pod, schema) or kinds.validate(pod):
+        return None
+    spec: Object = pod["spec"]
+    return spec
+
+
+def admit_shape(
+    served: Served, obj: Object, live: Object | None, options: Options, known: Object | None = None
+) -> Object:
     """`obj` without unknown fields and with defaults. BadRequest under Strict when a field is unknown.
 
-    Top-level fields that are `live`'s own were admitted before, and are not looked at again.
+    Top-level fields that are `live`'s or `known`'s own were admitted before, and are not looked at again.
     """
-    before = live or {}
+    before = live or known or {}
     fresh = {key: value for key, value in obj.items() if value is not before.get(key)}
     schema = schema_of(served)
     if schema is not None:
@@ -110,7 +139,7 @@ def admit_shape(served: Served, obj: Object, live: Object | None, options: Optio
         if shaped is not fresh:
             kept = {key: value for key, value in obj.items() if key in shaped or key not in fresh}
             obj = {**kept, **{key: value for key, value in shaped.items() if key not in obj or key in fresh}}
-    if served.builtin and (live is None or not fresh.keys() <= {"metadata", "status"}):
+    if served.builtin and not (before and fresh.keys() <= _WITHOUT_DEFAULTS):
         obj = kinds.defaults(obj)
     return obj
 
@@ -127,6 +156,9 @@ def _unknown_fields(served: Served, problems: Sequence[str], options: Options) -
     for problem in problems if options.warn else ():
         assert options.warn is not None
         options.warn(problem)
+
+
+_WITHOUT_DEFAULTS = {"apiVersion", "kind", "metadata", "status"}
 
 
 def shape_errors(served: Served, obj: Object, old: Object | None) -> list[FieldError]:

@@ -32,9 +32,18 @@ def bucket(crd: Object) -> tuple[str, str]:
 
 def storage_resource(crd: Object) -> Resource:
     """The resource at the version that objects are kept in."""
-    spec = crd["spec"]
-    version = next(version for version in spec["versions"] if version.get("storage"))
-    return _resource(spec, version["name"])
+    return _resource(crd["spec"], _storage_version(crd)["name"])
+
+
+def storage_schema(crd: Object) -> Object:
+    """The schema of the version that objects are kept in."""
+    schema: Object = _storage_version(crd)["schema"]["openAPIV3Schema"]
+    return schema
+
+
+def _storage_version(crd: Object) -> Object:
+    version: Object = next(version for version in crd["spec"]["versions"] if version.get("storage"))
+    return version
 
 
 def _resource(spec: Mapping[str, Any], version: str) -> Resource:

@@ -1,7 +1,7 @@
 """Garbage collection: what must go, or be let go, because of a write that happened before.
 
 Ownership (background, foreground, orphan), namespaces with their contents, CustomResourceDefinitions with their
-objects. Nothing runs by itself: each write leaves keys to look at, and `Collector.collect` works them off
+objects; and what a namespace has from the start. Nothing runs by itself: each write leaves keys to look at, and `Collector.collect` works them off
 through ordinary writes. Contract: https://kubernetes.io/docs/concepts/architecture/garbage-collection/.
 """
 
@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rollout.api.resources import CRDS, NAMESPACES, Resource
-from rollout.sandbox.storage.admission import DeleteOptions
+from rollout.sandbox.storage.admission import DeleteOptions, Options
 from rollout.sandbox.storage.crds import CLEANUP
 from rollout.sandbox.storage.deletion import FOREGROUND, ORPHAN
+from rollout.sandbox.storage.furniture import PLACES, furniture
 from rollout.sandbox.storage.metadata import with_meta
 from rollout.sandbox.storage.state import Place, State
 from rollout.sandbox.storage.writer import Writer
@@ -22,6 +23,7 @@ Object = dict[str, Any]
 
 _NAMESPACES = (NAMESPACES.group, NAMESPACES.plural)
 _CRDS = (CRDS.group, CRDS.plural)
+_CONTROLLER = Options(manager="kube-controller-manager")
 
 
 class Collector:
@@ -33,6 +35,7 @@ class Collector:
         self._places: dict[str, Place] = {}
         self._dependents: dict[str, dict[Place, None]] = {}
         self._pending: dict[Place, None] = {}
+        self._authority = ""
         for bucket, obj in state.all_objects():
             self._observe(bucket, None, obj)
         state.on_write(self._written)
@@ -40,6 +43,12 @@ class Collector:
     @property
     def has_work(self) -> bool:
         return bool(self._pending)
+
+    def trust(self, authority: str) -> None:
+        """Give every namespace this certificate authority (PEM), at the next `collect`."""
+        self._authority = authority
+        for place in self._state.places(*_NAMESPACES):
+            self._pending[place] = None
 
     def _written(self, _: str, resource: Resource, old: Object | None, new: Object | None) -> None:
         self._observe((resource.group, resource.plural), old, new)
@@ -60,7 +69,8 @@ class Collector:
             self._gone(place, meta, before)
             return
         self._places[meta["uid"]] = place
-        if after != before or (after and old is None) or _wants_attention(bucket, meta):
+        born = old is None and (after or bucket == _NAMESPACES)
+        if after != before or born or _wants_attention(bucket, meta):
             self._pending[place] = None
 
     def _gone(self, place: Place, meta: Object, owners: Iterable[str]) -> None:
@@ -71,7 +81,10 @@ class Collector:
         for uid in owners:
             self._look_again(self._places.get(uid))
         if place.namespace:
-            self._look_again(Place(*_NAMESPACES, "", place.namespace))
+            home = Place(*_NAMESPACES, "", place.namespace)
+            self._look_again(home)
+            if (place.group, place.plural, place.name) in PLACES:
+                self._pending[home] = None
         self._look_again(Place(*_CRDS, "", f"{place.plural}.{place.group}"))
 
     def _look_again(self, place: Place | None) -> None:
@@ -114,6 +127,8 @@ class Collector:
             if FOREGROUND in finalizers:
                 self._foreground(place, obj)
                 return
+        elif place.bucket == _NAMESPACES:
+            self._furnish(place.name)
         if meta.get("ownerReferences"):
             self._owned(place, obj)
 
@@ -130,6 +145,16 @@ class Collector:
         obj = self._state.get(place)
         if obj is not None:
             self._writer.remove(self._resource(place), obj, options)
+
+    def _furnish(self, namespace: str) -> None:
+        for resource, wanted in furniture(self._authority):
+            found = self._state.get(
+                Place(resource.group, resource.plural, namespace, wanted["metadata"]["name"])
+            )
+            if found is None:
+                self._writer.create(self._state.serving(resource), namespace, wanted, _CONTROLLER)
+            elif found.get("data") != wanted.get("data"):
+                self._writer.amend(resource, found, {**found, "data": wanted["data"]})
 
     # Owners that are being deleted
 

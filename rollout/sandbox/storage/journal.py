@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 from rollout.api import codec
@@ -66,25 +67,28 @@ class SqliteJournal:
         version = self._connection.execute("SELECT value FROM counters WHERE name = 'version'").fetchone()
         return Kept(version[0], objects)
 
-    def append(self, version: int, place: Place, obj: Object | None) -> None:
-        """Keep one write. ApiError (500) when the disk refuses: then nothing has happened."""
+    def append(self, writes: Sequence[tuple[int, Place, Object | None]]) -> None:
+        """Keep these writes in one transaction. ApiError (500) when the disk refuses: then nothing has happened."""
         execute = self._connection.execute
         try:
             execute("BEGIN IMMEDIATE")
-            key = (place.group, place.plural, place.namespace, place.name)
-            if obj is None:
-                execute(
-                    "DELETE FROM objects WHERE api_group = ? AND plural = ? AND namespace = ? AND name = ?",
-                    key,
-                )
-            else:
-                execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?)", (*key, codec.encode(obj)))
-            execute("UPDATE counters SET value = ? WHERE name = 'version'", (version,))
+            for version, place, obj in writes:
+                self._keep(place, obj)
+                execute("UPDATE counters SET value = ? WHERE name = 'version'", (version,))
             execute("COMMIT")
         except sqlite3.Error as error:
             if self._connection.in_transaction:
                 execute("ROLLBACK")
             raise ApiError(f"Internal error occurred: the write could not be kept: {error}") from error
+
+    def _keep(self, place: Place, obj: Object | None) -> None:
+        key = (place.group, place.plural, place.namespace, place.name)
+        if obj is None:
+            delete = "DELETE FROM objects WHERE api_group = ? AND plural = ? AND namespace = ? AND name = ?"
+            self._connection.execute(delete, key)
+        else:
+            insert = "INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?)"
+            self._connection.execute(insert, (*key, codec.encode(obj)))
 
     def close(self) -> None:
         self._connection.close()

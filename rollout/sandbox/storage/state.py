@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, Protocol
 
 import msgspec
 
 from rollout.api.resources import CRDS, Resource
+from rollout.sandbox.schema import structural
 from rollout.sandbox.storage import crds, refusals
 from rollout.sandbox.storage.registry import Served, builtins
 from rollout.sandbox.storage.table import Change, Table
@@ -34,8 +35,8 @@ class Place(msgspec.Struct, frozen=True, order=True):
 class Journal(Protocol):
     """Durable memory: what `append` has returned from survives the process."""
 
-    def append(self, version: int, place: Place, obj: Object | None) -> None:
-        """Keep one write: the object as it is from `version` on, or None when it is gone."""
+    def append(self, writes: Sequence[tuple[int, Place, Object | None]]) -> None:
+        """Keep these writes, all or none: the object as it is from a version on, or None when it is gone."""
         ...
 
 
@@ -67,6 +68,8 @@ class State:
             if place.bucket == _CRD_BUCKET:
                 self._register(None, obj)
             self._tables[place.bucket].load(place.namespace, place.name, obj)
+        for crd in list(self._tables[_CRD_BUCKET].objects(None)):
+            self._complete(crd)
         for table in self._tables.values():
             table.floor = kept.version
 
@@ -123,29 +126,31 @@ class State:
         return lambda: self._callbacks.remove(callback)
 
     def commit(self, bucket: tuple[str, str], old: Object | None, new: Object | None) -> Object:
-        """Make one write happen: `old` is replaced by `new` (None: nothing). Returns it as stored.
+        """Make one write happen: `old` is replaced by `new` (None: nothing). Returns it as stored."""
+        batch = Batch(self)
+        stored = batch.write(bucket, old, new)
+        batch.commit()
+        return stored
+
+    def publish(self, writes: Sequence[Write]) -> None:
+        """Make these writes happen, in order and together.
 
         First to the journal, so that nobody sees what a crash could still undo.
         """
-        table = self._tables[bucket]
-        subject = new if new is not None else old
-        assert subject is not None
-        version = self.version + 1
-        stored = with_version(subject, version)
-        if stored["apiVersion"] != table.resource.api_version:
-            stored["apiVersion"] = table.resource.api_version
-        kept = stored if new is not None else None
-        place = Place(*bucket, stored["metadata"].get("namespace", ""), stored["metadata"]["name"])
         if self._journal is not None:
-            self._journal.append(version, place, kept)
-        self.version = version
-        if bucket == _CRD_BUCKET:
-            self._register(old, kept)
-        type: ChangeType = "ADDED" if old is None else "MODIFIED" if kept is not None else "DELETED"
-        table.commit(Change(version, place.namespace, place.name, type, stored, old))
-        for callback in tuple(self._callbacks):
-            callback(type, table.resource, old, kept)
-        return stored
+            self._journal.append([(write.version, write.place, write.kept) for write in writes])
+        for write in writes:
+            bucket, old, kept = write.place.bucket, write.old, write.kept
+            table = self._tables[bucket]
+            self.version = write.version
+            if bucket == _CRD_BUCKET:
+                self._register(old, kept)
+            type: ChangeType = "ADDED" if old is None else "MODIFIED" if kept is not None else "DELETED"
+            table.commit(
+                Change(write.version, write.place.namespace, write.place.name, type, write.stored, old)
+            )
+            for callback in tuple(self._callbacks):
+                callback(type, table.resource, old, kept)
 
     def _add_served(self, served: Served) -> None:
         resource = served.resource
@@ -167,6 +172,54 @@ class State:
             table = self._tables[crds.bucket(new)] = Table(resource, self._history)
             table.floor = self.version
         table.resource = resource
+        if old is not None and crds.storage_schema(old) != crds.storage_schema(new):
+            self._complete(new)
+
+    def _complete(self, crd: Object) -> None:
+        """Fill in the defaults that stored objects of this definition do not have yet: reading shows them."""
+        schema = crds.storage_schema(crd)
+        self._tables[crds.bucket(crd)].revise(lambda obj: structural.default(obj, schema))
+
+
+class Write(msgspec.Struct, frozen=True):
+    """One write: `stored` replaces `old`, or (`gone`) is what watchers see of it at last."""
+
+    version: int
+    place: Place
+    stored: Object
+    old: Object | None
+    gone: bool
+
+    @property
+    def kept(self) -> Object | None:
+        return None if self.gone else self.stored
+
+
+class Batch:
+    """Writes that happen together when `commit` is called; until then nothing has happened."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._writes: list[Write] = []
+
+    def write(self, bucket: tuple[str, str], old: Object | None, new: Object | None) -> Object:
+        """`old` will be replaced by `new` (None: nothing). Returns it as it will be stored."""
+        subject = new if new is not None else old
+        assert subject is not None
+        version = self._state.version + len(self._writes) + 1
+        stored = with_version(subject, version)
+        api_version = self._state.table(bucket).resource.api_version
+        if stored["apiVersion"] != api_version:
+            stored["apiVersion"] = api_version
+        meta = stored["metadata"]
+        place = Place(*bucket, meta.get("namespace", ""), meta["name"])
+        self._writes.append(Write(version, place, stored, old, new is None))
+        return stored
+
+    def commit(self) -> None:
+        if self._writes:
+            self._state.publish(self._writes)
+            self._writes = []
 
 
 _CRD_BUCKET = (CRDS.group, CRDS.plural)

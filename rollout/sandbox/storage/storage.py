@@ -21,6 +21,7 @@ from rollout.sandbox.storage.admission import (
     DeleteOptions,
     Options,
 )
+from rollout.sandbox.storage.expiry import Expiry
 from rollout.sandbox.storage.garbage import Collector
 from rollout.sandbox.storage.journal import SqliteJournal
 from rollout.sandbox.storage.registry import Served
@@ -56,6 +57,7 @@ class Storage:
             self._state.restore(journal.read())
         self._writer = Writer(self._state, clock, service_range=service_range)
         self._collector = Collector(self._state, self._writer)
+        self._expiry = Expiry(self._state, clock)
         for name in INITIAL_NAMESPACES:
             if not self.exists(NAMESPACES, None, name):
                 self.create(NAMESPACES, None, {"metadata": {"name": name}}, options=_OWN)
@@ -270,11 +272,18 @@ class Storage:
     @property
     def has_garbage(self) -> bool:
         """Whether `collect_garbage` would look at anything."""
-        return self._collector.has_work
+        return self._collector.has_work or self._expiry.is_due
 
     def collect_garbage(self, limit: int | None = None) -> int:
-        """Do what earlier writes entail (see `garbage`), at most `limit` steps; returns how many were done.
+        """Do what earlier writes and time entail (see `garbage`, `expiry`), at most `limit` steps; returns how many
+        were done.
 
         Without a limit nothing is left to do afterwards.
         """
-        return self._collector.collect(limit)
+        expired = self._expiry.expire(limit)
+        return expired + self._collector.collect(None if limit is None else limit - expired)
+
+    def trust(self, authority: str) -> None:
+        """Say which certificate authority (PEM) clients are to trust: each namespace gets it as the ConfigMap
+        kube-root-ca.crt when garbage is collected next."""
+        self._collector.trust(authority)

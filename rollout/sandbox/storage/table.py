@@ -83,6 +83,12 @@ class Table:
         """Put an object from durable state in place, without history."""
         self._put(namespace, name, obj)
 
+    def revise(self, change: Callable[[Object], Object]) -> None:
+        """Show the objects as `change` makes them, without a write: no new version, nothing for watchers."""
+        for space in self._spaces.values():
+            for name, obj in space.items():
+                space[name] = change(obj)
+
     def commit(self, change: Change) -> None:
         if change.type == "DELETED":
             del self._spaces[change.namespace][change.name]

@@ -21,14 +21,16 @@ from rollout.sandbox.storage.admission import (
     DeleteOptions,
     Options,
     admit_shape,
+    check_kind,
     check_types,
     schema_of,
     shape_errors,
+    with_known_parts,
 )
 from rollout.sandbox.storage.deletion import begin_deletion, may_go
 from rollout.sandbox.storage.patching import appliable, fitting, patched, unsupported
 from rollout.sandbox.storage.registry import Served
-from rollout.sandbox.storage.state import Place, State
+from rollout.sandbox.storage.state import Batch, Place, State
 from rollout.sandbox.storage.strategies import Context, initial_status, strategy_of
 
 Object = dict[str, Any]
@@ -62,11 +64,20 @@ class Writer:
         self._service_range = service_range
 
     def create(self, served: Served, namespace: str | None, obj: Object, options: Options) -> Object:
-        check_types(served, obj)
-        return self._insert(served, namespace, _copy(obj), options, tracked=True)
+        check_kind(served, obj)
+        obj, known = with_known_parts(served, _copy(obj))
+        check_types(served, obj, known)
+        return self._insert(served, namespace, obj, options, known=known, tracked=True)
 
     def _insert(
-        self, served: Served, namespace: str | None, obj: Object, options: Options, *, tracked: bool
+        self,
+        served: Served,
+        namespace: str | None,
+        obj: Object,
+        options: Options,
+        *,
+        known: Object | None = None,
+        tracked: bool,
     ) -> Object:
         """Create from `obj`, which is ours; `tracked`: its fields become `options.manager`'s."""
         space, name = metadata.place(served, obj, namespace)
@@ -82,7 +93,7 @@ class Writer:
                 break
         uid, now = self._clock.uid(), self._clock.now()
         new = metadata.for_create(served, obj, space, chosen, uid=uid, now=now)
-        new, errors = self._admit(served, initial_status(served, new), None, options)
+        new, errors = self._admit(served, initial_status(served, new), None, options, known)
         if tracked:
             new = self._tracked(served, None, new, subresource="", options=options)
         self._refuse_invalid(served, new, None, errors)
@@ -248,14 +259,19 @@ class Writer:
         return _with_status(new, live) if served.has_status else new
 
     def _admit(
-        self, served: Served, new: Object, live: Object | None, options: Options
+        self,
+        served: Served,
+        new: Object,
+        live: Object | None,
+        options: Options,
+        known: Object | None = None,
     ) -> tuple[Object, list[FieldError]]:
         """The object as its schema and its kind complete it, and what the schema has against it.
 
         Strategies rely on the types, so they see only what the schema accepts.
         """
-        new = admit_shape(served, new, live, options)
-        errors = shape_errors(served, new, live)
+        new = admit_shape(served, new, live, options, known)
+        errors = shape_errors(served, new, live or known or None)
         prepare = strategy_of(served).prepare
         if prepare is not None and not errors:
             new = prepare(new, live, self._context())
@@ -334,13 +350,19 @@ class Writer:
         budget = pods.budget_after(pod, budgets.objects(namespace), timestamp(now))
         if options.dry_run:
             return self.remove(PODS, pod, options)
+        batch = Batch(self._state)
         if budget is not None:
             before = budgets.get(namespace, budget["metadata"]["name"])
-            self._state.commit((PDBS.group, PDBS.plural), before, budget)
+            batch.write((PDBS.group, PDBS.plural), before, budget)
         marked = pods.marked_for_eviction(pod, timestamp(now))
         if marked is not pod:
-            pod = self._state.commit(served.bucket, pod, marked)
-        return self.remove(PODS, pod, msgspec.structs.replace(options, uid="", resource_version=""))
+            pod = batch.write(served.bucket, pod, marked)
+        met = msgspec.structs.replace(options, uid="", resource_version="")
+        outcome = begin_deletion(PODS, pod, met, now)
+        if outcome.gone or outcome.object is not pod:
+            pod = batch.write(served.bucket, pod, None if outcome.gone else outcome.object)
+        batch.commit()
+        return Deleted(pod, outcome.gone)
 
     def bind(self, namespace: str, name: str, node: str) -> Object:
         pod = self._state.find(self._state.serving(PODS), namespace, name)

@@ -345,3 +345,19 @@ def test_foreground_deletion_of_a_custom_resource(shop: Storage) -> None:
     shop.delete(V2, "default", "c", options=DeleteOptions(propagation="Foreground"))
     shop.collect_garbage()
     assert shop.list(V2).items == []
+
+
+def test_reading_shows_the_defaults_of_today(shop: Storage, clock: Any) -> None:
+    made = cart(shop, size=1)
+    assert made["spec"] == {"size": 1}
+    later = {**SCHEMA["properties"]["spec"]["properties"], "tier": {"type": "string", "default": "silver"}}  # type: ignore[index]
+    schema = {
+        **SCHEMA,
+        "properties": {**SCHEMA["properties"], "spec": {"type": "object", "properties": later}},
+    }  # type: ignore[dict-item]
+    versions = [version("v1"), {**version("v2", storage=True), "schema": {"openAPIV3Schema": schema}}]
+    shop.patch(CRDS, None, "carts.shop.io", {"spec": {"versions": versions}})
+    shown = shop.get(V2, "default", "c")
+    assert shown["spec"] == {"size": 1, "tier": "silver"}
+    assert shown["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
+    assert [obj["spec"] for obj in shop.list(V1, "default").items] == [{"size": 1, "tier": "silver"}]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rollout.api.resources import CONFIG_MAPS, CRDS, NAMESPACES, SERVICES, Resource
+from rollout.api.resources import CONFIG_MAPS, CRDS, NAMESPACES, PDBS, PODS, SERVICES, Resource
 from rollout.errors import ApiError, Expired, SandboxError
 from rollout.sandbox.storage import SqliteJournal, Storage
 from rollout.sandbox.storage.state import State
@@ -201,3 +201,42 @@ def test_a_write_that_cannot_be_kept_does_not_happen() -> None:
     assert state.table(bucket).get("default", "a") is kept
     assert state.version == 1
     assert seen == []
+
+
+def test_an_eviction_that_cannot_be_kept_changes_neither_pod_nor_budget(tmp_path: Path) -> None:
+    class Disk(SqliteJournal):
+        full = False
+        transactions = 0
+
+        def append(self, writes: Any) -> None:
+            if self.full:
+                raise ApiError("Internal error occurred: the write could not be kept: disk full")
+            super().append(writes)
+            self.transactions += 1
+
+    journal = Disk(tmp_path)
+    storage = Storage(FakeClock(), journal=journal)
+    spec = {"containers": [{"name": "c", "image": "web:v1"}], "nodeName": "n1"}
+    storage.create(PODS, "default", {"metadata": {"name": "a", "labels": {"app": "web"}}, "spec": spec})
+    ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+    storage.patch(PODS, "default", "a", {"status": ready}, subresource="status")
+    selector = {"matchLabels": {"app": "web"}}
+    storage.create(PDBS, "default", {"metadata": {"name": "b"}, "spec": {"selector": selector}})
+    allowed = {"disruptionsAllowed": 1, "observedGeneration": 1, "currentHealthy": 1, "desiredHealthy": 0}
+    storage.patch(PDBS, "default", "b", {"status": allowed | {"expectedPods": 1}}, subresource="status")
+    before = [storage.get(PODS, "default", "a"), storage.get(PDBS, "default", "b")]
+    journal.full = True
+    with pytest.raises(ApiError, match="disk full"):
+        storage.evict("default", "a")
+    assert [storage.get(PODS, "default", "a"), storage.get(PDBS, "default", "b")] == before
+    journal.full = False
+    journal.transactions = 0
+    storage.evict("default", "a")
+    assert journal.transactions == 1  # of the budget, the pod's condition and its deletion
+    assert storage.get(PDBS, "default", "b")["status"]["disruptionsAllowed"] == 0
+    assert storage.get(PODS, "default", "a")["metadata"]["deletionTimestamp"]
+    storage.close()
+    after = opened(tmp_path)
+    assert after.get(PDBS, "default", "b") == storage.get(PDBS, "default", "b")
+    assert after.get(PODS, "default", "a") == storage.get(PODS, "default", "a")
+    after.close()
