@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 import msgspec
@@ -18,18 +18,19 @@ import structlog
 
 from analysis.controller import AnalysisController
 from analysis.providers.registry import providers
-from rollout.api.meta import metadata, time_of
+from rollout.api.meta import key_of
 from rollout.api.resources import ANALYSIS_RUNS, LEASES, ROLLOUTS
+from rollout.controller.metrics import CountingRecorder, ObjectMetrics
 from rollout.controller.rollout import RolloutController
-from rollout.errors import ConfigError, Forbidden, NotFound
+from rollout.errors import ConfigError, Forbidden, NotFound, SurefootError
 from rollout.runtime import logs
 from rollout.runtime.client import HttpKube
 from rollout.runtime.clock import Clock, SystemClock
 from rollout.runtime.config import Connection, load
 from rollout.runtime.events import Recorder
 from rollout.runtime.http import HttpClient
-from rollout.runtime.kube import Kube, Object
-from rollout.runtime.leader import Elector, FencedKube
+from rollout.runtime.kube import Kube
+from rollout.runtime.leader import Elector, FencedKube, live_holder
 from rollout.runtime.metrics import Metrics
 from rollout.runtime.serve import HealthServer
 from rollout.runtime.watchdog import LoopWatchdog
@@ -92,52 +93,63 @@ async def serve(config: ControllerConfig, connection: Connection) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     kube = HttpKube(connection, clock=clock)
+    # Renewals of the lease must not wait behind the requests in flight of the controllers.
+    lease_kube = HttpKube(connection, clock=clock)
     http = HttpClient(clock=clock)
     try:
-        await refuse_beside_another(kube, clock, take_over=config.take_over)
-        await Manager(config, kube, http, clock, stop).run()
+        if not config.take_over:
+            await refuse_beside_another(kube, clock, instance_id=config.instance_id)
+        await Manager(config, clock, stop, kube=kube, lease_kube=lease_kube, http=http).run()
     finally:
         await http.close()
+        await lease_kube.close()
         await kube.close()
 
 
-async def refuse_beside_another(kube: Kube, clock: Clock, *, take_over: bool) -> None:
-    """Two controllers of one API undo each other's work: refuse to be the second one."""
+async def refuse_beside_another(kube: Kube, clock: Clock, *, instance_id: str = "") -> None:
+    """Two controllers of one API undo each other's work: refuse (ConfigError) to be the second one.
+
+    A Lease that somebody holds is watched for as long as it lasts: only who renews it is alive.
+    """
+    name = _named(FOREIGN_LEASE, instance_id)
     try:
-        page = await kube.list(LEASES, fields=f"metadata.name={FOREIGN_LEASE}")
+        page = await kube.list(LEASES, fields=f"metadata.name={name}")
+        for key in map(key_of, page.items):
+            log.info("looking whether another controller is alive", lease=str(key))
+            if holder := await live_holder(kube, namespace=key.namespace, name=key.name, clock=clock):
+                raise ConfigError(
+                    f"another controller of {ROLLOUTS.group} is at work in this cluster: {holder} holds the Lease "
+                    f"{key}. Scale it down first, or say --take-over"
+                )
     except (Forbidden, NotFound):
         return  # a least-privileged controller may not look into other namespaces
-    for lease in page.items:
-        if _is_held(lease, clock) and not take_over:
-            where = metadata(lease).get("namespace", "")
-            holder = (lease.get("spec") or {}).get("holderIdentity", "")
-            raise ConfigError(
-                f"another controller of {ROLLOUTS.group} is at work in this cluster: {holder} holds the Lease "
-                f"{where}/{FOREIGN_LEASE}. Scale it down first, or say --take-over"
-            )
 
 
-def _is_held(lease: Object, clock: Clock) -> bool:
-    spec = lease.get("spec") or {}
-    renewed = time_of(spec.get("renewTime"))
-    if not spec.get("holderIdentity") or renewed is None:
-        return False
-    return (clock.now() - renewed).total_seconds() < float(spec.get("leaseDurationSeconds") or 15)
+def _named(lease: str, instance_id: str) -> str:
+    """Controllers with different instance ids share a cluster: each has a Lease of its own."""
+    return f"{lease}-{instance_id}" if instance_id else lease
 
 
 class Manager:
-    """The parts of one controller process."""
+    """The parts of one controller process. `lease_kube` is for the election alone."""
 
     def __init__(
-        self, config: ControllerConfig, kube: HttpKube, http: HttpClient, clock: Clock, stop: asyncio.Event
+        self,
+        config: ControllerConfig,
+        clock: Clock,
+        stop: asyncio.Event,
+        *,
+        kube: HttpKube,
+        lease_kube: HttpKube,
+        http: HttpClient,
     ) -> None:
         self._config = config
         self._stop = stop
         self._metrics = Metrics()
         self._elector = Elector(
-            kube,
+            lease_kube,
             namespace=config.lease_namespace,
-            name=f"{LEASE_NAME}-{config.instance_id}" if config.instance_id else LEASE_NAME,
+            name=_named(LEASE_NAME, config.instance_id),
             identity=f"{socket.gethostname()}_{os.getpid()}_{clock.uid()[:8]}",
             clock=clock,
             take_over=config.take_over,
@@ -145,13 +157,14 @@ class Manager:
         )
         writer: Kube = FencedKube(kube, self._elector) if config.leader_election else kube
         self._recorder = Recorder(kube, clock, component="rollouts-controller")
+        counted = CountingRecorder(self._recorder)
         self._step = RolloutController(
             writer,
             clock,
             namespaces=config.namespaces,
             instance_id=config.instance_id,
             workers=config.workers,
-            recorder=self._recorder,
+            recorder=counted,
             on_reconcile=self._metrics.reconcile("rollout"),
         )
         self._analysis = AnalysisController(
@@ -160,17 +173,24 @@ class Manager:
             providers(http, os.environ),
             namespaces=config.namespaces,
             instance_id=config.instance_id,
-            recorder=self._recorder,
+            recorder=counted,
             informer=self._step.caches.informers[ANALYSIS_RUNS],
             on_reconcile=self._metrics.reconcile("analysis"),
         )
         self._watchdog = LoopWatchdog(
             clock, on_fatal=lambda lag: self._elector.give_up(f"the event loop was blocked for {lag:.1f} s")
         )
-        self._watch(kube)
+        self._metrics.registry.register(ObjectMetrics(self._step.caches, counted))
+        self._watch(kube, lease_kube)
 
     async def run(self) -> None:
-        """Until told to stop. Leadership lost, or any part failing, ends all of it."""
+        """Until told to stop. Leadership lost, or any part failing, ends all of it with that error."""
+        try:
+            await self._run()
+        except BaseExceptionGroup as group:
+            raise _reason(group) from group
+
+    async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
             background = [
                 group.create_task(self._step.caches.run(), name="caches"),
@@ -219,8 +239,9 @@ class Manager:
             else:
                 runner.queue.resume()
 
-    def _watch(self, kube: HttpKube) -> None:
-        self._metrics.add_client(kube)
+    def _watch(self, *clients: HttpKube) -> None:
+        for client in clients:
+            self._metrics.add_client(client)
         self._metrics.add_elector(self._elector)
         self._metrics.add_recorder(self._recorder)
         self._metrics.add_watchdog(self._watchdog)
@@ -250,3 +271,18 @@ class Manager:
             str(r) for r, one in self._step.caches.informers.items() if one.age() > 2 * STALE_WATCH_SECONDS
         ]
         return f"no word from the watches of {', '.join(silent)}" if silent else ""
+
+
+def _reason(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What a person has to know of several errors at once: the one that we have words for, unless a defect is there."""
+    found = list(_leaves(group))
+    known = [error for error in found if isinstance(error, SurefootError)]
+    return known[0] if len(known) == len(found) else group
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

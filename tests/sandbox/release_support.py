@@ -10,7 +10,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -334,10 +334,8 @@ async def world_in(ground: Ground, namespace: str) -> AsyncIterator[World]:
     """A namespace (made if need be), watched."""
     kube = HttpKube(load(kubeconfig=ground.sandbox.kubeconfig))
     try:
-        try:
+        with suppress(AlreadyExists):
             await kube.create(NAMESPACES, None, {"metadata": {"name": namespace}})
-        except AlreadyExists:
-            pass
         async with World(ground, kube, namespace).watching() as world:
             yield world
     finally:
