@@ -170,6 +170,14 @@ class Load:
         await asyncio.gather(*(one() for _ in range(at_once)))
         return found
 
+    async def answered_by(self, *versions: str) -> None:
+        """Wait until exactly these versions answer, and forget what was before."""
+        async with asyncio.timeout(PATIENCE):
+            while (await self.sample(60)).keys() != set(versions):
+                await asyncio.sleep(0.1)
+        self.lost.clear()
+        self.answers.clear()
+
     async def _send_on(self) -> None:
         async with asyncio.TaskGroup() as group:
             while True:
@@ -319,14 +327,14 @@ class World:
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[World]:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one.run()) for one in self.informers.values()]
+        tasks = [asyncio.create_task(one.run()) for one in self.informers.values()]
+        try:
             await wait_synced(*self.informers.values())
-            try:
-                yield self
-            finally:
-                for task in tasks:
-                    task.cancel()
+            yield self
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,11 +31,7 @@ pytestmark = pytest.mark.sandbox
 async def loaded(world: World, service: str = APP) -> AsyncIterator[Load]:
     """Load on a Service that answers already."""
     async with Load(world.ground.sandbox.gateway, f"{service}.{world.namespace}").running() as load:
-        async with asyncio.timeout(30):
-            while (await load.sample(20)).keys() != {"v1"}:
-                await asyncio.sleep(0.1)
-        load.lost.clear()
-        load.answers.clear()
+        await load.answered_by("v1")
         yield load
 
 
@@ -167,10 +162,7 @@ async def test_a_killed_envoy_is_said_in_one_line_and_the_release_goes_on(ground
         assert said.startswith("envoy was killed by SIGKILL; ")
         assert "Traffic stops while it is away" in said
         assert "\n" not in said
-        async with asyncio.timeout(30):
-            while (await load.sample(40)).keys() != {"v1", "v2"}:
-                await asyncio.sleep(0.1)
-        load.lost.clear()
+        await load.answered_by("v1", "v2")
         assert (await world.rollout("promote", APP)).code == 0
         await world.phase("Healthy", step=4)
     assert load.lost == {}

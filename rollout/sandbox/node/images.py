@@ -43,8 +43,9 @@ def parse_images(text: str, where: str) -> tuple[ImageEntry, ...]:
     try:
         entries = msgspec.convert(yaml.safe_load(text) or [], tuple[ImageEntry, ...])
     except (yaml.YAMLError, msgspec.ValidationError) as error:
+        why = " ".join(str(error).split())  # PyYAML draws its errors over several lines
         raise SandboxError(
-            f"{where} cannot be read: {error}; write a list of entries with image, command and env"
+            f"{where} cannot be read: {why}; write a list of entries with image, command and env"
         ) from error
     return entries
 
