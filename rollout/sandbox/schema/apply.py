@@ -18,7 +18,7 @@ from rollout.errors import BadRequest, Conflict
 from rollout.sandbox.schema.fields import compact, quoted
 from rollout.sandbox.schema.fieldsets import FieldSet, difference, intersection, paths, union
 from rollout.sandbox.schema.structural import METADATA
-from rollout.sandbox.schema.typed import Schema, agreed, compare, field_set, merge, prune
+from rollout.sandbox.schema.typed import Schema, agreed, compare, field_set, merge, prune, without_emptied
 
 Object = dict[str, Any]
 
@@ -116,7 +116,7 @@ def apply(
     schema = _rooted(schema)
     if live is not None and not _decoded((live.get("metadata") or {}).get("managedFields")):
         start = _without_entries(live)
-        live = track(None, start, manager=BEFORE_FIRST_APPLY, schema=schema, now=now)
+        live = track(None, start, manager=BEFORE_FIRST_APPLY, schema=schema, subresource=subresource, now=now)
     me = Manager(manager, "Apply", "", subresource)
     upgrades = manager == "kubectl" and live is not None and LAST_APPLIED in _annotations(live)
     if upgrades and live is not None and not force:
@@ -132,14 +132,15 @@ def _apply(
     entries = (live or {}).get("metadata", {}).get("managedFields")
     owners = _decoded(entries) or {}
     last = owners.pop(me, None)
-    fields = field_set(_content(applied, empty=False), schema)
-    held = fields
+    held = field_set(_body(applied), schema)
+    fields = _ownable(held)
     for owned in owners.values():
         held = union(held, owned.fields)
     new = merge(before, applied, schema)
     if last:
         new = prune(new, last.fields, held, schema)
     changed, removed = compare(_content(before), _content(new), schema)
+    new = without_emptied(new)
     if not force and changed:
         _refuse_conflicts(owners, changed)
     _take(owners, union(changed, removed))
@@ -209,7 +210,7 @@ def _is_upgrade(live: Object, applied: Object, me: Manager, schema: Schema, now:
         return False
     if not isinstance(last, dict) or last.get("apiVersion") != live.get("apiVersion"):
         return False
-    content = _content(last, empty=False)
+    content = _content(last)
     try:
         allowed = agreed(field_set(content, schema), content, _content(live), schema)
         _apply(live, applied, me, schema, now, force=False)
@@ -335,15 +336,25 @@ def _without_entries(obj: Object) -> Object:
 # -- what can be owned ---------------------------------------------------------------------------
 
 
-def _content(obj: Object | None, *, empty: bool = True) -> Object:
-    """`obj` without the fields that nobody owns. Unless `empty`, metadata is left out when nothing is left."""
+def _content(obj: Object | None) -> Object:
+    """`obj` without the fields that nobody owns."""
     if obj is None:
         return {"metadata": {}}
     result = {key: value for key, value in obj.items() if key not in {"apiVersion", "kind", "metadata"}}
     meta = {key: value for key, value in (obj.get("metadata") or {}).items() if key not in _UNOWNED}
-    if meta or empty:
-        result["metadata"] = meta
+    result["metadata"] = meta
     return result
+
+
+def _body(obj: Object) -> Object:
+    return {key: value for key, value in obj.items() if key not in {"apiVersion", "kind"}}
+
+
+def _ownable(fields: FieldSet) -> FieldSet:
+    """`fields` without those that nobody owns."""
+    meta = {key: node for key, node in fields.get("f:metadata", {}).items() if key[2:] not in _UNOWNED}
+    rest = {key: node for key, node in fields.items() if key != "f:metadata"}
+    return {**rest, "f:metadata": meta} if meta.keys() - {"."} else rest
 
 
 _OPEN: Schema = {"properties": {"metadata": METADATA}}

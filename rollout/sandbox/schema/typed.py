@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from json.encoder import encode_basestring
+from operator import is_
 from typing import Any
 
 from rollout.errors import BadRequest
@@ -91,7 +92,7 @@ def field_set(value: Any, schema: Schema | None, path: str = "") -> FieldSet:
 
 
 def _applied(value: Any, schema: Schema | None, path: str) -> FieldSet | None:
-    """The node of `value`; None when it sets nothing by itself (an empty granular list)."""
+    """The node of `value`; None when it sets nothing by itself (an empty granular list, or only such in it)."""
     if _is_map(value, schema):
         children: FieldSet = {}
         for key, inner in value.items():
@@ -104,7 +105,7 @@ def _applied(value: Any, schema: Schema | None, path: str) -> FieldSet | None:
             elif node and not named:
                 node = {".": _LEAF, **node}
             children[f"f:{key}"] = node
-        return children or (_LEAF if path else None)
+        return children or (None if value or not path else _LEAF)
     if schema and _is_list(value, schema):
         try:
             items = elements(value, schema)
@@ -173,7 +174,11 @@ def _compare_maps(old: dict[str, Any], new: dict[str, Any], schema: Schema | Non
         empty = _always_there(schema, below, key)
         if empty is None:
             removed[f"f:{key}"] = everything(value, below)
-        elif (lost := _compare(value, empty, below)[1]) is not None:
+            continue
+        gained, lost = _compare(value, empty, below)
+        if gained is not None:
+            changed[f"f:{key}"] = gained
+        if lost is not None:
             removed[f"f:{key}"] = lost
     return changed or None, removed or None
 
@@ -195,14 +200,18 @@ def _compare_items(before: dict[str, Any], after: dict[str, Any], items: Schema 
     return changed or None, removed or None
 
 
+_ZEROS: dict[str, Any] = {"array": [], "boolean": False, "integer": 0, "number": 0, "string": ""}
+
+
 def _always_there(parent: Schema | None, below: Schema | None, key: str) -> Any:
     """The empty value of a field that Kubernetes always writes although nobody set it; None for others."""
     if not below or not parent:
         return None
     if STRUCT in below:
         return {}
-    is_list = STRUCT in parent and below.get("type") == "array" and key in parent.get("required", ())
-    return [] if is_list else None
+    if STRUCT not in parent or key not in parent.get("required", ()):
+        return None
+    return _ZEROS.get(str(below.get("type")))
 
 
 def everything(value: Any, schema: Schema | None) -> FieldSet:
@@ -289,7 +298,8 @@ def _woven(old: list[str], new: list[str]) -> Iterator[str]:
 def prune(value: Any, last: FieldSet, owned: FieldSet, schema: Schema | None) -> Any:
     """`value` without the fields in `last` that nobody has in `owned`.
 
-    A named structure counts as owned while anything below it is.
+    A named structure counts as owned while anything below it is. What loses all that was in it is for
+    `without_emptied` to take out: until then its owners are those of an empty value.
     """
     if _is_map(value, schema):
         result = dict(value)
@@ -301,6 +311,8 @@ def prune(value: Any, last: FieldSet, owned: FieldSet, schema: Schema | None) ->
             kept = _pruned(value[key], node, owned.get(element), below, named=named)
             if kept is _GONE:
                 del result[key]
+            elif not kept and value[key] and STRUCT not in (below or {}):
+                result[key] = _EMPTY_MAP if isinstance(kept, dict) else _EMPTY_LIST
             else:
                 result[key] = kept
         return result
@@ -321,6 +333,24 @@ def prune(value: Any, last: FieldSet, owned: FieldSet, schema: Schema | None) ->
 
 
 _GONE: Any = object()
+_EMPTY_MAP: dict[str, Any] = {}
+_EMPTY_LIST: list[Any] = []
+
+
+def without_emptied(value: Any) -> Any:
+    """`value` without the fields that `prune` emptied."""
+    if isinstance(value, dict):
+        kept = {
+            key: without_emptied(inner)
+            for key, inner in value.items()
+            if inner is not _EMPTY_MAP and inner is not _EMPTY_LIST
+        }
+        same = len(kept) == len(value) and all(kept[key] is value[key] for key in kept)
+        return value if same else kept
+    if isinstance(value, list):
+        items = [without_emptied(item) for item in value]
+        return value if all(map(is_, items, value)) else items
+    return value
 
 
 def _pruned(value: Any, last: FieldSet, owned: FieldSet | None, schema: Schema | None, *, named: bool) -> Any:

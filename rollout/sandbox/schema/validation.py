@@ -181,8 +181,8 @@ def _object(value: dict[str, Any], schema: Schema, path: str, old: Any) -> Itera
         yield from _node(inner, below, child(path, key), member_before(key, old))
     needed = schema.get("required")
     for key in needed if isinstance(needed, list) else ():
-        if key not in value:
-            yield fields.required(child(path, str(key)))
+        if isinstance(key, str) and key not in value:
+            yield fields.required(child(path, key))
 
 
 def _members(value: dict[str, Any], schema: Schema) -> Iterator[tuple[str, Schema]]:
