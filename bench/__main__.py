@@ -48,7 +48,6 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    logs.configure(level="warning")
     where = machine()
     sections: list[Section] = []
     failed: list[str] = []
@@ -119,4 +118,5 @@ def markdown(results: Results) -> str:
 
 
 if __name__ == "__main__":
+    logs.configure(level="warning")
     sys.exit(main())

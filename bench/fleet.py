@@ -1,7 +1,7 @@
 """Many canaries at once over real HTTPS: API server, workload controllers with instant pods, and our controllers,
 each a process of its own.
 
-Wall time is from the first update until the last Rollout is Healthy on its new version; it cannot be less than the
+The old pods' scale-down is put off, so that it does not come into the figures. Wall time is from the first update until the last Rollout is Healthy on its new version; it cannot be less than the
 pause of 2 s. With BENCH_PROFILE=FILE in the environment the controllers run under `bench.sampled`.
 """
 
@@ -38,17 +38,20 @@ STEPS: list[dict[str, Any]] = [{"setWeight": 20}, {"pause": {"duration": "2s"}},
 OLD, NEW = "web:v1", "web:v2"
 START_SECONDS = 30.0
 PATIENCE_SECONDS = 300.0
+QUIET_SECONDS = 1.0
 TOP = 6
 PAUSED = "1 to 2 s of it are the pause of 2 s (its start is kept in whole seconds)"
 
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True):
-    """What one fleet took. `cpu`: seconds of the controllers, the API server, and the pods' process."""
+    """What one fleet took. `cpu`: seconds of the controllers, the API server, and the pods' process, until the
+    last event had been told. `events_lost`: Events that the recorder had to drop, installation included."""
 
     size: int
     wall: float
     cpu: list[float]
     requests: Counter[tuple[str, str]]
+    events_lost: float
     memory_mib: float
 
 
@@ -72,6 +75,7 @@ def figures(took: Fleet) -> list[Figure]:
         Figure(
             what=f"{many}: controllers, API requests per canary", value=requests, unit="requests", note=often
         ),
+        Figure(what=f"{many}: Events lost", value=took.events_lost, unit="Events", goal=0),
         Figure(
             what=f"{many}: controllers, memory",
             value=took.memory_mib,
@@ -102,18 +106,21 @@ async def _fleet(server: Server, size: int) -> Fleet:
             progress(f"fleet: installing {size}")
             await together(names, lambda name: install(kube, name))
             await until_healthy(seen, names, OLD)
-            await asyncio.sleep(1)  # what is left of the installation
+            await until_quiet(ours)
             pids = (ours.pid, server.pid, pods.pid)
             before, asked = [cpu_seconds(pid) for pid in pids], ours.requests()
             progress(f"fleet: updating {size}")
             started = time.perf_counter()
             await together(names, lambda name: update(kube, name))
             await until_healthy(seen, names, NEW)
+            wall = time.perf_counter() - started
+            await until_quiet(ours)
             return Fleet(
                 size=size,
-                wall=time.perf_counter() - started,
+                wall=wall,
                 cpu=[cpu_seconds(pid) - used for pid, used in zip(pids, before, strict=True)],
                 requests=ours.requests() - asked,
+                events_lost=ours.events_lost(),
                 memory_mib=memory_mib(ours.pid),
             )
     finally:
@@ -155,8 +162,18 @@ class Controller(msgspec.Struct, frozen=True):
 
     def requests(self) -> Counter[tuple[str, str]]:
         """Requests to the API server so far by (verb, resource), watches not counted."""
+        return requests_in(self.metrics())
+
+    def events_lost(self) -> float:
+        """Events that the recorder has dropped so far."""
+        found = re.search(r"^surefoot_events_dropped_total (\S+)$", self.metrics(), re.MULTILINE)
+        assert found is not None
+        return float(found[1])
+
+    def metrics(self) -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
-            return requests_in(answer.read().decode())
+            text: str = answer.read().decode()
+        return text
 
 
 def requests_in(metrics: str) -> Counter[tuple[str, str]]:
@@ -200,6 +217,14 @@ async def following(kube: HttpKube) -> AsyncIterator[Informer]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def until_quiet(ours: Controller) -> None:
+    """Until the controllers have asked nothing of the API for a while."""
+    before, now = -1, ours.requests().total()
+    while now != before:
+        await asyncio.sleep(QUIET_SECONDS)
+        before, now = now, ours.requests().total()
 
 
 async def until_healthy(seen: Informer, names: Iterable[str], image: str) -> None:

@@ -35,7 +35,7 @@ def by_subsets(name: str, steps: list[Object]) -> Object:
     """A canary strategy whose traffic Istio moves between the subsets of a DestinationRule."""
     rule = {"name": name, "canarySubsetName": "canary", "stableSubsetName": "stable"}
     istio = {"virtualService": {"name": name, "routes": [ROUTE]}, "destinationRule": rule}
-    return {"steps": steps, "trafficRouting": {"istio": istio}}
+    return {"steps": steps, "trafficRouting": {"istio": istio}, "scaleDownDelaySeconds": 600}
 
 
 def service(name: str) -> Object:

@@ -1,4 +1,4 @@
-"""Records core/v1 Events about objects: in order, from a bounded buffer, never in the way of a reconcile.
+"""Records core/v1 Events about objects: in order per object, from a bounded buffer, never in the way of a reconcile.
 
 The same event again within a window raises `count` on the same Event object instead of making another. Names follow
 from the content and the window, so a restarted process goes on counting where its predecessor was.
@@ -11,6 +11,7 @@ import hashlib
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from typing import Any, Literal
+from zlib import crc32
 
 import msgspec
 import structlog
@@ -24,7 +25,9 @@ from rollout.runtime.kube import Kube, Object
 log = structlog.get_logger()
 
 WINDOW_SECONDS = 600.0
-CAPACITY = 1000
+CAPACITY = 10_000
+"""Events that wait at most (about 2 KB each): a release of hundreds of Rollouts at once makes thousands in seconds."""
+SENDERS = 8
 REMEMBERED = 4096
 ATTEMPTS = 4
 RETRY_SECONDS = 1.0
@@ -39,8 +42,17 @@ class _Note(msgspec.Struct, frozen=True):
     at: str
 
 
+class _Lane:
+    """Events of some objects that wait for one sender. The first is being sent."""
+
+    def __init__(self) -> None:
+        self.notes: deque[_Note] = deque()
+        self.filled = asyncio.Event()
+
+
 class Recorder:
-    """Emits events about objects as `component`. `run` sends them, one after the other."""
+    """Emits events about objects as `component`. `run` sends them: those of one object one after the other, those
+    of different objects side by side, since one at a time cannot keep up with hundreds of releases."""
 
     def __init__(
         self,
@@ -58,8 +70,8 @@ class Recorder:
         self._component = component
         self._window = window
         self._capacity = capacity
-        self._buffer: deque[_Note] = deque()
-        self._filled = asyncio.Event()
+        self._lanes = [_Lane() for _ in range(SENDERS)]
+        self._waiting = 0
         self._empty = asyncio.Event()
         self._empty.set()
         self._counts: OrderedDict[tuple[str, str], int] = OrderedDict()  # (namespace, name) -> count
@@ -74,22 +86,31 @@ class Recorder:
         annotations: Mapping[str, str] | None = None,
     ) -> None:
         """Have an event about an object recorded. Returns at once and never raises."""
-        if len(self._buffer) >= self._capacity:
+        if self._waiting >= self._capacity:
             self._drop("the buffer is full", reason)
             return
-        self._buffer.append(self._note(about, type, reason, message, annotations))
+        lane = self._lanes[crc32(str(metadata(about).get("uid")).encode()) % SENDERS]
+        lane.notes.append(self._note(about, type, reason, message, annotations))
+        lane.filled.set()
+        self._waiting += 1
         self._empty.clear()
-        self._filled.set()
 
     async def run(self) -> None:
         """Send events until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for lane in self._lanes:
+                group.create_task(self._send_forever(lane))
+
+    async def _send_forever(self, lane: _Lane) -> None:
         while True:
-            await self._filled.wait()
-            while self._buffer:
-                await self._send(self._buffer[0])
-                self._buffer.popleft()
-            self._filled.clear()
-            self._empty.set()
+            await lane.filled.wait()
+            while lane.notes:
+                await self._send(lane.notes[0])
+                lane.notes.popleft()
+                self._waiting -= 1
+                if self._waiting == 0:
+                    self._empty.set()
+            lane.filled.clear()
 
     async def drain(self, seconds: float = 5.0) -> bool:
         """Wait until all events are sent, at most so long; whether they are. For shutdown, with `run` running."""
@@ -97,7 +118,7 @@ class Recorder:
             async with asyncio.timeout(seconds):
                 await self._empty.wait()
         except TimeoutError:
-            log.warning("events were not sent in time", events=len(self._buffer))
+            log.warning("events were not sent in time", events=self._waiting)
             return False
         return True
 

@@ -122,6 +122,34 @@ def test_events_arrive_in_the_order_in_which_they_were_emitted() -> None:
         virtual.run(main, seed=seed)
 
 
+def test_events_of_different_objects_are_sent_side_by_side_those_of_one_in_order() -> None:
+    async def main(clock: LoopClock) -> None:
+        server = EventServer()
+        objects = [
+            {**ROLLOUT, "metadata": {"name": f"web-{n}", "namespace": "shop", "uid": f"u{n}"}}
+            for n in range(80)
+        ]
+        before = clock.monotonic()
+        async with recording(server, clock) as recorder:
+            for step in range(5):
+                for obj in objects:
+                    recorder.emit(obj, "Normal", "Step", f"step {step}")
+            assert await recorder.drain(seconds=60)
+        assert server.calls == 400
+        one_after_the_other = server.calls * 0.01
+        assert clock.monotonic() - before < one_after_the_other / 4
+        for obj in objects:
+            mine = [
+                e["message"]
+                for e in server.events.values()
+                if e["involvedObject"]["uid"] == obj["metadata"]["uid"]
+            ]
+            assert mine == [f"step {step}" for step in range(5)]
+
+    for seed in range(3):
+        virtual.run(main, seed=seed)
+
+
 def test_a_repetition_raises_the_count_of_the_same_event() -> None:
     async def main(clock: LoopClock) -> None:
         server = EventServer()
