@@ -59,6 +59,7 @@ class Parts:
 
     async def close(self) -> None:
         await self._admin.close()
+        envoy.remove_socket(self._files)
         if self._kube is not None:
             await self._kube.close()
 

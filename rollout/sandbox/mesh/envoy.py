@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -52,6 +53,14 @@ def files_in(root: Path) -> EnvoyFiles:
             raise SandboxError(f"{short} is not ours; remove it, or choose a shorter directory with --state")
         socket = short / "admin.sock"
     return EnvoyFiles(root, socket)
+
+
+def remove_socket(files: EnvoyFiles) -> None:
+    """After Envoy's end: its socket, and the directory made for it, leave nothing behind."""
+    files.admin_socket.unlink(missing_ok=True)
+    if files.admin_socket.parent != files.root:
+        with contextlib.suppress(OSError):  # gone already, or somebody keeps something in it
+            files.admin_socket.parent.rmdir()
 
 
 def write_bootstrap(files: EnvoyFiles, ports: Ports) -> None:
