@@ -6,15 +6,17 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shutil
+import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench import manifests
-from bench.figures import Figure, median, progress, ratio
+from bench.figures import Figure, median, number, progress, ratio
 from bench.processes import api_server
 from rollout.api.crds import crds
 from rollout.api.resources import CRDS, ROLLOUTS
@@ -29,20 +31,20 @@ Command = tuple[str, ...]
 
 
 def measure(*, runs: int = 10) -> list[Figure]:
-    """Seconds of wall time per command, ratios against kubectl, and the largest imports."""
+    """Seconds per command, ratios against kubectl, and the largest imports."""
     with api_server() as to:
         fill(to.kubeconfig)
         cache = str(Path(to.kubeconfig).parent / "kubectl")
         env = os.environ | {"KUBECONFIG": to.kubeconfig, "NO_COLOR": "1", "KUBECACHEDIR": cache}
         took = timed(commands(), runs, env)
         figures = [
-            median("python -c pass", took["python"], "s"),
-            median("rollout --help", took["help"], "s", goal=HELP_SECONDS),
-            median(f"rollout get {NAME}", took["get"], "s", goal=GET_SECONDS),
-            median(f"rollout status {NAME}", took["status"], "s", goal=GET_SECONDS),
+            figure("python -c pass", took["python"]),
+            figure("rollout --help", took["help"], goal=HELP_SECONDS),
+            figure(f"rollout get {NAME}", took["get"], goal=GET_SECONDS),
+            figure(f"rollout status {NAME}", took["status"], goal=GET_SECONDS),
         ]
         if "kubectl" in took:
-            kubectl = median(f"kubectl get rollout {NAME}", took["kubectl"], "s")
+            kubectl = figure(f"kubectl get rollout {NAME}", took["kubectl"])
             figures += [
                 kubectl,
                 ratio(f"rollout get {NAME} over kubectl get", figures[2].value, kubectl.value),
@@ -87,20 +89,36 @@ def fill(kubeconfig: str) -> None:
         kube.patch(ROLLOUTS, manifests.NAMESPACE, NAME, {"status": status}, subresource="status")
 
 
-def timed(what: Mapping[str, Command], runs: int, env: dict[str, str]) -> dict[str, list[float]]:
-    """Seconds of every run of every command, after one that is not counted."""
-    took: dict[str, list[float]] = {name: [] for name in what}
-    for number in range(runs + 1):
+Took = tuple[float, float]
+"""Seconds of wall time and of CPU."""
+
+
+def figure(what: str, took: Sequence[Took], *, goal: float | None = None) -> Figure:
+    """Wall time, with the CPU time (which other work on the machine changes less) in the note."""
+    cpu = number(statistics.median(cpu for _, cpu in took))
+    return median(what, [wall for wall, _ in took], "s", goal=goal, note=f"CPU {cpu} s")
+
+
+def timed(what: Mapping[str, Command], runs: int, env: dict[str, str]) -> dict[str, list[Took]]:
+    """What every run of every command took, after one that is not counted."""
+    took: dict[str, list[Took]] = {name: [] for name in what}
+    for each in range(runs + 1):
         for name, command in what.items():
-            started = time.perf_counter()
+            started, used = time.perf_counter(), children_cpu()
             done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
             seconds = time.perf_counter() - started
             if done.returncode != 0:
                 raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr}")
-            if number > 0:
-                took[name].append(seconds)
-        progress(f"commands: round {number} of {runs}")
+            if each > 0:
+                took[name].append((seconds, children_cpu() - used))
+        progress(f"commands: round {each} of {runs}")
     return took
+
+
+def children_cpu() -> float:
+    """CPU seconds of all child processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 _LINE = re.compile(r"import time:\s+\d+ \|\s+(\d+) \|\s+(\S+)")

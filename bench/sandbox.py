@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -44,9 +45,9 @@ def one_life(state: Path) -> tuple[float, float, float]:
     """Seconds: until `up` returned, until the Rollout was Healthy (both from the start), and of `down`."""
     started = time.perf_counter()
     try:
-        command("sandbox", "up", "--state", str(state))
+        said = command("sandbox", "up", "--state", str(state))
         up = time.perf_counter() - started
-        first_rollout(state / "kubeconfig")
+        first_rollout(kubeconfig_in(said))
         healthy = time.perf_counter() - started
     finally:
         ending = time.perf_counter()
@@ -54,9 +55,15 @@ def one_life(state: Path) -> tuple[float, float, float]:
     return up, healthy, time.perf_counter() - ending
 
 
-def first_rollout(kubeconfig: Path) -> None:
+def kubeconfig_in(said: str) -> str:
+    """The kubeconfig of the line that `sandbox up` prints for the shell: export KUBECONFIG=PATH."""
+    words = shlex.split(said)
+    return next(word.partition("=")[2] for word in words if word.startswith("KUBECONFIG="))
+
+
+def first_rollout(kubeconfig: str) -> None:
     """Create a Rollout of one replica, and wait until it is Healthy. TimeoutError with its message if it is not."""
-    with SyncKube(config.load(kubeconfig=str(kubeconfig))) as kube:
+    with SyncKube(config.load(kubeconfig=kubeconfig)) as kube:
         kube.create(
             ROLLOUTS,
             manifests.NAMESPACE,
@@ -74,8 +81,8 @@ def first_rollout(kubeconfig: Path) -> None:
             time.sleep(POLL_SECONDS)
 
 
-def command(*arguments: str) -> None:
-    """One `rollout` command; RuntimeError with what it said when it fails."""
+def command(*arguments: str) -> str:
+    """What one `rollout` command prints; RuntimeError with what it said when it fails."""
     done = subprocess.run(
         (sys.executable, "-m", "rollout.cli.main", *arguments),
         capture_output=True,
@@ -85,3 +92,4 @@ def command(*arguments: str) -> None:
     )
     if done.returncode != 0:
         raise RuntimeError(f"rollout {' '.join(arguments)} ended with {done.returncode}: {done.stderr}")
+    return done.stdout
