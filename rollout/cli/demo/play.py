@@ -82,7 +82,8 @@ async def _play(children: Supervisor, folder: Path, *, keep: bool) -> int:
             outcomes = await _releases(stage, load, clock)
             seconds = clock.monotonic() - started
             tally = load.tally() if keep else await load.stop()
-            out.lines(["", *summary(outcomes, tally, seconds)])
+            width = shutil.get_terminal_size().columns if out.on_terminal() else None
+            out.lines(["", *summary(outcomes, tally, seconds, width)])
             if keep:
                 await _keep(state)
     finally:
