@@ -124,6 +124,20 @@ _GAPS = (
     Gap("metrics", "There is no metrics API.", "`kubectl top` does not work."),
     Gap(
         "api",
+        "Built-in kinds have one version: no autoscaling/v1, which `kubectl autoscale` of 1.32 and older sends; Events "
+        "are v1 only. No RBAC kinds, CronJobs, StatefulSets, DaemonSets, PersistentVolumes, quotas or tokens.",
+        "The server says that it could not find the requested resource; write an autoscaling/v2 manifest.",
+    ),
+    Gap(
+        "api",
+        "A PUT never creates: also Services, Events and Leases answer 404, where a cluster would make one.",
+    ),
+    Gap(
+        "api",
+        "The hour of an Event begins anew when the API server restarts with --data.",
+    ),
+    Gap(
+        "api",
         "All objects are in memory, and gone with `down`, unless --data names a directory.",
         "With --data a restart finds everything as it was acknowledged.",
     ),

@@ -17,13 +17,13 @@ from rollout.sandbox.storage.deletion import FOREGROUND, ORPHAN
 from rollout.sandbox.storage.furniture import PLACES, furniture
 from rollout.sandbox.storage.metadata import with_meta
 from rollout.sandbox.storage.state import Place, State
-from rollout.sandbox.storage.writer import Writer
+from rollout.sandbox.storage.writer import CONTROLLER, Writer
 
 Object = dict[str, Any]
 
 _NAMESPACES = (NAMESPACES.group, NAMESPACES.plural)
 _CRDS = (CRDS.group, CRDS.plural)
-_CONTROLLER = Options(manager="kube-controller-manager")
+_CONTROLLER = Options(manager=CONTROLLER)
 
 
 class Collector:

@@ -24,10 +24,10 @@ def patched(served: Served, live: Object, patch: Any, type: PatchType) -> Object
             result = patches.merge_patch(live, patch)
         case "strategic":
             if not served.builtin:
-                raise unsupported(["json", "merge", "apply"])
+                raise _unsupported(["json", "merge", "apply"])
             result = patches.strategic_merge(live, patch, schema_of(served) or {})
         case _:
-            raise unsupported(["json", "merge", "strategic", "apply"])
+            raise _unsupported(["json", "merge", "strategic", "apply"])
     if not isinstance(result, dict):
         raise BadRequest(f"the patch makes {served.resource.kind} something that is not an object")
     return result
@@ -53,7 +53,7 @@ def appliable(served: Served, applied: Object, subresource: str) -> Object:
     return {**(without if served.has_status else applied), **served.type_meta}
 
 
-def unsupported(types: list[PatchType]) -> UnsupportedMediaType:
+def _unsupported(types: list[PatchType]) -> UnsupportedMediaType:
     accepted = ", ".join(PATCH_MEDIA_TYPES[name] for name in types)
     return UnsupportedMediaType(
         f"the body of the request was in an unknown format - accepted media types include: {accepted}"

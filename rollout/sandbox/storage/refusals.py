@@ -43,7 +43,9 @@ def not_found(resource: Resource, name: str) -> NotFound:
 
 def not_served() -> NotFound:
     """No such resource at all: the answer that makes kubectl look at discovery again."""
-    return NotFound("the server could not find the requested resource")
+    # kubectl reads the details without asking whether there are any
+    cause = {"reason": "UnexpectedServerResponse", "message": "404 page not found"}
+    return NotFound("the server could not find the requested resource", {"causes": [cause]})
 
 
 def already_exists(resource: Resource, name: str, *, generated: bool = False) -> AlreadyExists:

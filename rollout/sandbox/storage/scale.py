@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rollout.errors import BadRequest
+from rollout.sandbox.schema import decoding
 from rollout.sandbox.schema.fields import invalid
 from rollout.sandbox.storage import refusals
 from rollout.sandbox.storage.registry import ScalePaths, Served
@@ -40,23 +41,44 @@ def scale_of(served: Served, obj: Object) -> Object:
 
 def scaled(served: Served, obj: Object, scale: Any) -> Object:
     """`obj` with the replicas of `scale`, and its uid and resourceVersion as preconditions."""
-    if not isinstance(scale, Mapping) or scale.get("kind", "Scale") != "Scale":
-        raise BadRequest("the object provided is unrecognized (must be of type Scale)")
-    replicas = (scale.get("spec") or {}).get("replicas", 0)
-    if not isinstance(replicas, int) or isinstance(replicas, bool):
-        raise BadRequest(
-            'Scale in version "v1" cannot be handled as a Scale: json: cannot unmarshal '
-            "into Go struct field ScaleSpec.spec.replicas of type int32"
-        )
+    given_spec = _checked(scale).get("spec") or {}
+    replicas = given_spec.get("replicas") or 0
     if replicas < 0:
         error = invalid("spec.replicas", replicas, "must be greater than or equal to 0")
         raise refusals.invalid(served.resource, obj["metadata"]["name"], [error])
     given = scale.get("metadata") or {}
     meta = dict(obj["metadata"])
-    for key in ("uid", "resourceVersion"):
+    for key in _PRECONDITIONS:
         if given.get(key):
             meta[key] = given[key]
     return _put({**obj, "metadata": meta}, _paths(served).spec_replicas.split("."), replicas)
+
+
+def appliable(served: Served, scale: Any, namespace: str, name: str) -> Object:
+    """What an applied Scale says about the object itself: its replicas, and preconditions."""
+    given = _checked(scale)
+    meta = {
+        key: text for key, text in (given.get("metadata") or {}).items() if key in _PRECONDITIONS and text
+    }
+    place = {"name": name, "namespace": namespace} if namespace else {"name": name}
+    parent: Object = {**served.type_meta, "metadata": {**meta, **place}}
+    replicas = (given.get("spec") or {}).get("replicas")
+    return parent if replicas is None else _put(parent, _paths(served).spec_replicas.split("."), replicas)
+
+
+_PRECONDITIONS = ("uid", "resourceVersion")
+
+
+def _checked(scale: Any) -> Mapping[str, Any]:
+    """`scale`, if it can be decoded as one; BadRequest when not."""
+    if not isinstance(scale, Mapping) or scale.get("kind", "Scale") != "Scale":
+        raise BadRequest("the object provided is unrecognized (must be of type Scale)")
+    problem = decoding.metadata_problem(scale.get("metadata")) or decoding.problem(
+        {key: value for key, value in scale.items() if key != "metadata"}, "autoscaling/v1", "Scale"
+    )
+    if problem:
+        raise BadRequest(f'Scale in version "v1" cannot be handled as a Scale: {problem}')
+    return scale
 
 
 def _paths(served: Served) -> ScalePaths:

@@ -254,6 +254,7 @@ _BORN_WITH: dict[tuple[str, str], Object] = {
     ("", "services"): {"loadBalancer": {}},
     ("networking.k8s.io", "ingresses"): {"loadBalancer": {}},
     ("apps", "replicasets"): {"replicas": 0},
+    ("autoscaling", "horizontalpodautoscalers"): {"desiredReplicas": 0},
     ("policy", "poddisruptionbudgets"): {
         "currentHealthy": 0,
         "desiredHealthy": 0,

@@ -28,12 +28,15 @@ from rollout.sandbox.storage.admission import (
     with_known_parts,
 )
 from rollout.sandbox.storage.deletion import begin_deletion, may_go
-from rollout.sandbox.storage.patching import appliable, fitting, patched, unsupported
+from rollout.sandbox.storage.patching import appliable, fitting, patched
 from rollout.sandbox.storage.registry import Served
 from rollout.sandbox.storage.state import Batch, Place, State
 from rollout.sandbox.storage.strategies import Context, initial_status, strategy_of
 
 Object = dict[str, Any]
+
+CONTROLLER = "kube-controller-manager"
+"""The field manager of what the garbage collector and the namespace controller write."""
 
 _IMMORTAL = {"default", "kube-public", "kube-system"}
 _NAME_ATTEMPTS = 8
@@ -177,11 +180,12 @@ class Writer:
         options: Options,
     ) -> Object:
         """Server-side apply: creates what is missing."""
-        check_types(served, applied)
-        metadata.place(served, applied, namespace, name)
         if subresource == "scale":
-            raise unsupported(["json", "merge"])
-        applied = appliable(served, applied, subresource)
+            applied = scale.appliable(served, applied, namespace or "", name)
+        else:
+            check_types(served, applied)
+            metadata.place(served, applied, namespace, name)
+            applied = appliable(served, applied, subresource)
         now, schema = self._clock.now(), schema_of(served)
 
         def make(live: Object | None) -> Object:
@@ -196,9 +200,10 @@ class Writer:
             )
 
         if subresource or self._state.holds(served, namespace, name):
-            return self._update(
+            made = self._update(
                 served, namespace, name, make, subresource=subresource, options=options, tracked=False
             )
+            return scale.scale_of(served, made) if subresource == "scale" else made
         return self._insert(served, namespace, make(None), options, tracked=False)
 
     def _tracked(
@@ -253,7 +258,7 @@ class Writer:
             return {**live, "spec": new.get("spec") or {}}
         if served.bucket == ("", "namespaces"):
             new = {**new, "spec": live.get("spec") or {}}
-        if subresource:
+        if subresource == "status":
             meta = metadata.with_meta(live, managedFields=new["metadata"].get("managedFields"))
             return _with_status(meta, new)
         return _with_status(new, live) if served.has_status else new
@@ -316,9 +321,8 @@ class Writer:
         def change(live: Object) -> Object:
             return scale.scaled(served, live, make(scale.scale_of(served, live)))
 
-        return scale.scale_of(
-            served, self._update(served, namespace, name, change, subresource="", options=options)
-        )
+        made = self._update(served, namespace, name, change, subresource="scale", options=options)
+        return scale.scale_of(served, made)
 
     def delete(self, served: Served, namespace: str | None, name: str, options: DeleteOptions) -> Deleted:
         obj = self._state.find(served, namespace, name)
@@ -336,12 +340,17 @@ class Writer:
         return Deleted(self._state.commit(bucket, old, new), outcome.gone)
 
     def amend(self, resource: Resource, old: Object, new: Object) -> None:
-        """Write what the server itself changes; an object that was only held by what is gone now goes."""
+        """Write what the server's own controllers change; an object that was only held by what is gone now goes."""
         bucket = (resource.group, resource.plural)
+        now = self._clock.now()  # no schema: metadata has its own, and nothing below a list changes elsewhere
+        new = track(old, new, manager=CONTROLLER, schema=None, now=now)
         self._state.commit(bucket, old, None if may_go(resource, new) else new)
 
     def evict(self, namespace: str, name: str, options: DeleteOptions) -> Deleted:
-        """Delete a pod if its disruption budget allows; the budget counts it in the same transaction."""
+        """Delete a pod if its disruption budget allows; the budget counts it in the same transaction.
+
+        As in kube-apiserver, neither this nor `bind` makes anybody the owner of a field.
+        """
         served = self._state.serving(PODS)
         pod = self._state.find(served, namespace, name)
         now = self._clock.now()

@@ -361,3 +361,44 @@ def test_reading_shows_the_defaults_of_today(shop: Storage, clock: Any) -> None:
     assert shown["spec"] == {"size": 1, "tier": "silver"}
     assert shown["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
     assert [obj["spec"] for obj in shop.list(V1, "default").items] == [{"size": 1, "tier": "silver"}]
+
+
+def apply_scale(storage: Storage, replicas: int, manager: str, *, force: bool = False) -> dict[str, Any]:
+    applied = {
+        "apiVersion": "autoscaling/v1",
+        "kind": "Scale",
+        "metadata": {"name": "c", "namespace": "default"},
+        "spec": {"replicas": replicas},
+    }
+    options = Options(manager=manager, force=force)
+    return storage.patch(V2, "default", "c", applied, type="apply", subresource="scale", options=options)
+
+
+def test_a_scale_can_be_applied_and_owns_the_replicas(shop: Storage) -> None:
+    cart(shop, size=4, note="n")
+    shop.patch(V2, "default", "c", {"spec": {"size": 5}}, options=Options(manager="alice"))
+    with pytest.raises(Conflict, match=r"conflict with \"alice\" using shop.io/v2: \.spec\.size"):
+        apply_scale(shop, 6, "bob")
+    assert apply_scale(shop, 6, "bob", force=True)["spec"] == {"replicas": 6}
+    made = shop.get(V2, "default", "c")
+    assert made["spec"] == {"size": 6, "note": "n"}
+    entry = next(one for one in made["metadata"]["managedFields"] if one["manager"] == "bob")
+    assert (entry["operation"], entry["subresource"]) == ("Apply", "scale")
+    assert entry["fieldsV1"] == {"f:spec": {"f:size": {}}}
+
+
+def test_who_scales_owns_the_replicas(shop: Storage) -> None:
+    cart(shop, size=4)
+    bob = Options(manager="bob")
+    shop.patch(V2, "default", "c", {"spec": {"replicas": 6}}, subresource="scale", options=bob)
+    entries = shop.get(V2, "default", "c")["metadata"]["managedFields"]
+    mine = next(one for one in entries if one["manager"] == "bob")
+    assert (mine["subresource"], mine["fieldsV1"]) == ("scale", {"f:spec": {"f:size": {}}})
+
+
+def test_a_scale_of_another_type_cannot_be_decoded(shop: Storage) -> None:
+    cart(shop, size=4)
+    with pytest.raises(
+        BadRequest, match=r"Scale in version \"v1\" cannot be handled as a Scale: .* string into"
+    ):
+        shop.patch(V2, "default", "c", {"spec": {"replicas": "6"}}, subresource="scale")

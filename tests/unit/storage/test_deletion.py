@@ -317,3 +317,13 @@ def test_jobs_know_their_pods_by_uid(storage: Storage) -> None:
     labels = job["spec"]["template"]["metadata"]["labels"]
     assert job["spec"]["selector"]["matchLabels"].items() <= labels.items()
     assert labels["batch.kubernetes.io/job-name"] == "j"
+
+
+def test_what_the_collector_takes_away_belongs_to_nobody(storage: Storage) -> None:
+    owner = config(storage, "owner")
+    config(storage, "child", owner)
+    storage.delete(CONFIG_MAPS, "default", "owner", options=DeleteOptions(propagation="Orphan"))
+    storage.collect_garbage()
+    meta = storage.get(CONFIG_MAPS, "default", "child")["metadata"]
+    assert "ownerReferences" not in meta
+    assert [entry for entry in meta.get("managedFields", ()) if "f:metadata" in entry["fieldsV1"]] == []

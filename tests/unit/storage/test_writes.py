@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from rollout.api.resources import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS, SERVICES, Resource
+from rollout.api.resources import CONFIG_MAPS, DEPLOYMENTS, HPAS, NAMESPACES, PODS, SERVICES, Resource
 from rollout.errors import AlreadyExists, BadRequest, Conflict, Invalid, NotFound, UnsupportedMediaType
 from rollout.sandbox.storage import Options, Storage
 
@@ -259,3 +259,10 @@ def test_a_patch_that_makes_a_value_of_another_type_is_invalid(storage: Storage,
 def test_metadata_of_another_type_cannot_be_decoded(storage: Storage, labels: Any) -> None:
     with pytest.raises(BadRequest, match=r"cannot unmarshal .* ObjectMeta\.metadata\.labels"):
         storage.create(CONFIG_MAPS, "default", {"metadata": {"name": "a", "labels": labels}})
+
+
+def test_an_autoscaler_is_born_with_its_status(storage: Storage) -> None:
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+    spec = {"scaleTargetRef": target, "maxReplicas": 3}
+    made = storage.create(HPAS, "default", {"metadata": {"name": "web"}, "spec": spec})
+    assert made["status"] == {"desiredReplicas": 0}
