@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from rollout.api.analysis import AnalysisRun, AnalysisTemplate
 from rollout.api.codec import view
-from rollout.api.meta import Key, key_of
+from rollout.api.meta import Key, key_of, metadata
 from rollout.api.resources import (
     ANALYSIS_RUNS,
     ANALYSIS_TEMPLATES,
@@ -22,7 +22,7 @@ from rollout.api.resources import (
     VIRTUAL_SERVICES,
     Resource,
 )
-from rollout.api.rollout import HASH_LABEL, Rollout
+from rollout.api.rollout import HASH_LABEL, MANAGED_BY, Rollout
 from rollout.api.workload import Pod, ReplicaSet, Service
 from rollout.core.observed import Observed, RouteKey, TemplateKey
 from rollout.core.references import references
@@ -95,6 +95,7 @@ class Caches:
             replica_sets=tuple(self._owned(REPLICA_SETS, uid, ReplicaSet)),
             runs=tuple(self._owned(ANALYSIS_RUNS, uid, AnalysisRun)),
             services=self._services(rollout),
+            rivals=self._rivals(rollout),
             routes=self._routes(rollout),
             templates=self._templates(namespace, rollout),
             pods=await self._pods(namespace, uid) if restarting else (),
@@ -110,6 +111,16 @@ class Caches:
         for ref in references(rollout).services:
             if (obj := self.get(SERVICES, ref.key)) is not None:
                 found[ref.key.name] = view(obj, Service)
+        return found
+
+    def _rivals(self, rollout: Rollout) -> dict[str, str]:
+        """The Services of this Rollout that another one which still names them has taken first."""
+        found: dict[str, str] = {}
+        for ref in references(rollout).services:
+            owner = (metadata(self.get(SERVICES, ref.key) or {}).get("annotations") or {}).get(MANAGED_BY)
+            if owner and owner != rollout.metadata.name:
+                named_by = {key.name for key in self.referring_to(SERVICES, ref.key)}
+                found |= {ref.key.name: owner} if owner in named_by else {}
         return found
 
     def _routes(self, rollout: Rollout) -> dict[RouteKey, Object]:

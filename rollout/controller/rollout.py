@@ -18,16 +18,18 @@ from rollout.api.meta import Key, ObjectMeta, key_of, metadata
 from rollout.api.resources import ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS, Resource
 from rollout.api.rollout import INSTANCE_ID, Rollout, RolloutStatus
 from rollout.controller.caches import Caches
+from rollout.controller.pace import Pace
 from rollout.core.observed import Observed
 from rollout.core.problem import Problem
 from rollout.core.validate import validate
-from rollout.errors import InvalidSpec
-from rollout.plan.plan import Plan, plan
+from rollout.errors import InvalidSpec, InvariantBroken
+from rollout.plan.plan import BROKEN_RETRY_SECONDS, Plan, plan, plan_abort
+from rollout.plan.references import without_gates
 from rollout.runtime.clock import Clock
 from rollout.runtime.fresh import Fresh
 from rollout.runtime.informer import wait_synced
 from rollout.runtime.kube import Kube, Object
-from rollout.runtime.runner import After, Runner
+from rollout.runtime.runner import After, Retry, Runner, policy
 
 log = structlog.get_logger()
 
@@ -60,6 +62,7 @@ class RolloutController:
         self._on_plan = on_plan
         self.caches = Caches(kube, clock, namespaces)
         self.fresh = Fresh((one.store for one in self.caches.informers.values()), clock=clock)
+        self._pace = Pace(clock)
         self._validated: dict[Key, tuple[str, int, tuple[Problem, ...]]] = {}
         self.runner: Runner[Key] = Runner(
             "rollout",
@@ -68,6 +71,7 @@ class RolloutController:
             workers=workers,
             keys=self.caches.rollouts,
             ready=self.fresh.ready,
+            on_error=_policy,
             on_reconcile=on_reconcile,
         )
         for resource, informer in self.caches.informers.items():
@@ -87,6 +91,7 @@ class RolloutController:
         if raw is None or metadata(raw).get("deletionTimestamp") or not self._ours(raw):
             self._validated.pop(key, None)
             self.fresh.forget(key)
+            self._pace.forget(key)
             return None
         now = self._clock.now()
         problems = self._problems(raw)
@@ -96,19 +101,29 @@ class RolloutController:
             # `validate` looks at everything that decoding looks at; whatever it missed is said all the same.
             problems = problems or tuple(Problem("", text) for text in error.problems)
             rollout = _bare(raw)
-        if problems:
+        aborting = without_gates(raw) if problems and rollout.status.abort else None
+        if aborting is not None:
+            rollout = aborting
+            decision = plan_abort(await self.caches.observe(raw, rollout, now), problems)
+        elif problems:
             decision = plan(Observed(now=now, rollout=rollout, raw=raw), problems)
         else:
             decision = plan(await self.caches.observe(raw, rollout, now))
-        return await self._carry_out(raw, rollout, decision, now)
+        after = await self._carry_out(raw, rollout, decision, now)
+        if decision.broken:
+            raise InvariantBroken(f"{decision.broken} (Rollout {key})")
+        return after
 
     async def _carry_out(self, raw: Object, rollout: Rollout, decision: Plan, now: datetime) -> After | None:
         key = rollout.metadata.key
         if self._on_plan is not None:
             self._on_plan(key, decision)
         kube = self.fresh.kube(key, self._kube)
-        version = await effects.apply(decision.actions, rollout, kube)
         patch = codec.merge_diff(codec.plain(rollout.status), codec.plain(decision.status))
+        if (decision.actions or patch) and (wait := self._pace.wait(key)):
+            log.warning("this Rollout is written to too often; waiting", seconds=round(wait, 3))
+            return After(wait)
+        version = await effects.apply(decision.actions, rollout, kube)
         if patch:
             await effects.patch_status(rollout, patch, version, kube)
         for event in decision.events:
@@ -134,6 +149,13 @@ class RolloutController:
     def _ours(self, raw: Object) -> bool:
         label = (metadata(raw).get("labels") or {}).get(INSTANCE_ID, "")
         return bool(label == self._instance_id)
+
+
+def _policy(error: Exception) -> Retry:
+    """A plan that breaks a safety rule is loud, and decided again slowly: the world may have moved on."""
+    if isinstance(error, InvariantBroken):
+        return Retry(float(BROKEN_RETRY_SECONDS), "error", traceback=True)
+    return policy(error)
 
 
 def _waker(

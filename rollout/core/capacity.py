@@ -7,7 +7,11 @@ from rollout.api.rollout import DEFAULT_SURGE, DEFAULT_UNAVAILABLE, Rollout
 
 
 def surge_and_unavailable(rollout: Rollout) -> tuple[int, int]:
-    """(maxSurge, maxUnavailable) in pods: surge rounded up, unavailable down; both 0 makes unavailable 1."""
+    """(maxSurge, maxUnavailable) in pods: surge rounded up, unavailable down; both 0 makes unavailable 1.
+
+    Never all pods: one must go on serving (I3), so a single pod is replaced by way of a second one, whatever the
+    two numbers say.
+    """
     canary = rollout.spec.strategy.canary
     surge: IntOrPercent | None = canary.max_surge if canary else DEFAULT_SURGE
     unavailable: IntOrPercent | None = canary.max_unavailable if canary else 0
@@ -15,7 +19,10 @@ def surge_and_unavailable(rollout: Rollout) -> tuple[int, int]:
     down = scaled(
         DEFAULT_UNAVAILABLE if unavailable is None else unavailable, rollout.replicas, round_up=False
     )
-    return (up, down) if up or down else (0, 1)
+    down = down if up or down else 1
+    if down < rollout.replicas or rollout.replicas <= 0:
+        return up, down
+    return (up, rollout.replicas - 1) if up or rollout.replicas > 1 else (1, 0)
 
 
 def pods_for(weight: int, replicas: int) -> int:

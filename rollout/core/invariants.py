@@ -56,6 +56,7 @@ def violations(before: Picture, after: Picture) -> list[str]:
         *_never_nobody(before, after),
         *_named_sets_stay(before, after),
         *_selectors_name_pods(before, after),
+        *_bindings_have_pods(before, after),
     ]
 
 
@@ -77,6 +78,9 @@ def _capacity_before_weight(before: Picture, after: Picture) -> Iterable[str]:
             continue
         # Going home to a stable set that was asked for enough pods, some of which failed on their own.
         if raised and not shrunk and pod_hash == after.stable and new.spec >= need and ready > 0:
+            continue
+        # A person asks for fewer pods, and those that go are not ready.
+        if shrunk and not raised and new.spec >= need and new.ready >= old.ready:
             continue
         verb = "shrunk" if shrunk else "given more traffic"
         yield f"I2: version {pod_hash} is {verb} with {ready} ready pods, {share} % of the traffic needs {need}"
@@ -107,6 +111,25 @@ def _selectors_name_pods(before: Picture, after: Picture) -> Iterable[str]:
             yield f"I5: the selector of Service {name} loses its pod-template hash"
         elif pod_hash not in after.versions:
             yield f"I5: the selector of Service {name} names {pod_hash}, which no ReplicaSet has"
+
+
+def _bindings_have_pods(before: Picture, after: Picture) -> Iterable[str]:
+    """A Service or a destination leaves pods that are ready only for others that are."""
+    if after.replicas <= 0:
+        return
+    moved = [
+        (before.selectors[name], pod_hash)
+        for name, pod_hash in after.selectors.items()
+        if before.selectors.get(name, pod_hash) != pod_hash
+    ]
+    if before.routed != after.routed and before.routed:
+        moved += [(old, new) for old in before.routed - after.routed for new in after.routed - before.routed]
+    for old, new in moved:
+        if not old or not new:
+            continue
+        left, taken = before.versions.get(old, _NONE), after.versions.get(new, _NONE)
+        if min(left.ready, left.spec) > 0 and min(taken.ready, taken.spec) == 0:
+            yield f"I5: traffic that selected {old} is bound to {new}, which has no ready pods"
 
 
 def _shrinks(before: Picture, after: Picture) -> bool:

@@ -29,7 +29,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Everything known about one Rollout at `now`. `raw` is the Rollout as it came over the wire.
 
     `replica_sets` and `runs` are those controlled by this Rollout; `services`, `routes` and `templates` those
-    it refers to and that exist. `pods` are its pods, filled only while a restart is under way.
+    it refers to and that exist. `pods` are its pods, filled only while a restart is under way. `rivals` says
+    which of its Services another Rollout has in hand (Service name -> Rollout name).
     """
 
     now: datetime
@@ -41,6 +42,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     routes: Mapping[RouteKey, Mapping[str, Any]] = {}
     templates: Mapping[TemplateKey, AnalysisTemplate] = {}
     pods: tuple[Pod, ...] = ()
+    rivals: Mapping[str, str] = {}
 
     @cached_property
     def sets(self) -> Sets:
@@ -93,8 +95,17 @@ def classify(seen: Observed) -> Sets:
     rollout = seen.rollout
     newest_first = sorted(seen.replica_sets, key=lambda one: (-revision_of(one), one.metadata.name))
     alike = [one for one in newest_first if template.equivalent(rollout.spec.template, one.spec.template)]
-    # Several can be alike after a change of hash; the oldest was there first, and has the pods.
-    new = min(alike, key=lambda one: one.metadata.creation_timestamp) if alike else None
+    # Several can be alike after a change of hash: the one that serves, else the one at work, else the oldest.
+    status = rollout.status
+    new = min(
+        alike,
+        key=lambda one: (
+            hash_label(one) != status.stable_rs,
+            hash_label(one) != status.current_pod_hash,
+            one.metadata.creation_timestamp,
+        ),
+        default=None,
+    )
     collisions = rollout.status.collision_count
     if new is not None:
         wanted_hash = hash_label(new)

@@ -17,7 +17,7 @@ from rollout.api.rollout import (
 )
 from rollout.api.workload import ReplicaSet
 from rollout.core.desired import Desired
-from rollout.core.observed import Observed, available, hash_label, saturated, wanted
+from rollout.core.observed import Observed, available, hash_label, saturated, settled, wanted
 from rollout.plan import runs
 from rollout.plan.draft import Draft
 from rollout.plan.lifecycle import fast_rollback, within_rollback_window
@@ -47,10 +47,12 @@ class _BlueGreen:
 
     def decide(self) -> Desired:
         status, sets = self._draft.status, self._sets
-        if not status.stable_rs or sets.stable is None:
+        if not status.stable_rs or (sets.stable is None and sets.hash == status.stable_rs):
             desired = self._first()
         elif sets.is_stable:
             desired = self._at_rest()
+        elif sets.stable is None:
+            desired = self._alone()
         elif status.abort:
             desired = self._back_to_stable()
         elif status.blue_green.active_selector == sets.hash:
@@ -62,17 +64,29 @@ class _BlueGreen:
         return desired
 
     def _first(self) -> Desired:
-        """No stable revision yet: switch to the new one as soon as all of it is up."""
+        """No stable revision yet: the new one is it as soon as all of it is up; then the Services are switched."""
         sets = self._sets
-        up = saturated(sets.new, self._replicas)
-        if up and self._active == sets.hash and self._preview in (sets.hash, ""):
+        if saturated(sets.new, self._replicas):
             self._draft.promote(sets.hash, "Initial deploy")
             self._draft.set_blue_green(active_selector=sets.hash)
-        older = {hash_label(one): 0 for one in sets.older if one.spec.replicas > 0} if up else {}
-        target = sets.hash if up else ""
-        return self._world(
-            {**older, sets.hash: self._replicas}, kept(sets.new), active=target, preview=target
-        )
+        return self._world({sets.hash: self._replicas}, kept(sets.new), active="", preview="")
+
+    def _alone(self) -> Desired:
+        """Somebody has deleted the stable ReplicaSet: the new one takes over, and still has to be proved."""
+        sets, draft, strategy = self._sets, self._draft, self._strategy
+        draft.hold = "the stable ReplicaSet is gone: the new one takes all the traffic"
+        up = self._able(sets.new)
+        if up and draft.status.blue_green.active_selector != sets.hash:
+            draft.set_blue_green(active_selector=sets.hash)
+            draft.commit = True
+        elif self._active == sets.hash and not draft.status.abort and not self._seen.rollout.spec.paused:
+            if draft.status.promote_full:
+                draft.promote(sets.hash, "Full promotion requested")
+            elif self._proved() and not draft.commit:
+                draft.set_blue_green(scale_up_preview_check_point=True)
+                if self._passed(runs.POST_PROMOTION, strategy.post_promotion_analysis):
+                    draft.promote(sets.hash, "Completed blue-green update")
+        return self._world({sets.hash: self._replicas}, kept(sets.new), active=up, preview=up)
 
     def _at_rest(self) -> Desired:
         sets = self._sets
@@ -127,7 +141,7 @@ class _BlueGreen:
         replicas, deadlines = self._retired()
         replicas |= {stable_hash: self._replicas, sets.hash: self._pods_beside()}
         deadlines |= {**kept(sets.stable), **kept(sets.new)}
-        preview = sets.hash if available(sets.new) > 0 else ""
+        preview = sets.hash if available(sets.new) > 0 or self._replicas == 0 else ""
         return self._world(replicas, deadlines, active=self._able(sets.stable), preview=preview)
 
     def _switched(self) -> Desired:
@@ -152,7 +166,8 @@ class _BlueGreen:
         The stable set may take it with fewer pods than it was asked for: some failed on their own.
         """
         is_stable = hash_label(one) == self._draft.status.stable_rs
-        enough = available(one) > 0 if is_stable else saturated(one, self._replicas)
+        some = one is not None and settled(one) and available(one) > 0
+        enough = some if is_stable else saturated(one, self._replicas)
         return hash_label(one) if enough or self._replicas == 0 else ""
 
     def _pods_beside(self) -> int:
@@ -166,7 +181,8 @@ class _BlueGreen:
         return status.promote_full or status.blue_green.scale_up_preview_check_point
 
     def _previewed(self) -> bool:
-        return not self._strategy.preview_service or self._preview == self._sets.hash
+        nothing_to_see = not self._strategy.preview_service or self._pods_beside() == 0
+        return nothing_to_see or self._preview == self._sets.hash
 
     def _proved(self) -> bool:
         """Pre-promotion analysis, then the wait for a person or for time."""
@@ -189,7 +205,7 @@ class _BlueGreen:
         started = draft.paused_for(PAUSE)
         if started is None:
             draft.pause(PAUSE)
-            started = draft.now.replace(microsecond=0)
+            started = draft.paused_for(PAUSE) or draft.now
         if by_hand:
             return False
         end = started + timedelta(seconds=seconds)

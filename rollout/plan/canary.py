@@ -19,13 +19,13 @@ from rollout.api.rollout import (
 from rollout.api.workload import ReplicaSet
 from rollout.core.capacity import least_ready, pods_for, surge_and_unavailable
 from rollout.core.desired import Desired, Traffic
-from rollout.core.observed import Observed, available, hash_label, saturated, wanted
+from rollout.core.observed import Observed, available, hash_label, saturated, settled, wanted
 from rollout.plan import runs
 from rollout.plan.draft import Draft
 from rollout.plan.lifecycle import within_rollback_window
 from rollout.plan.replicas import Count, next_counts, split
 from rollout.plan.sets import kept, new_object, retire_older
-from rollout.plan.steps import StepContext, advance, overruled
+from rollout.plan.steps import INCONCLUSIVE, StepContext, advance
 from rollout.traffic.base import Live
 from rollout.traffic.services import selected_hash
 
@@ -57,11 +57,14 @@ class _Canary:
 
     def _wanted(self) -> Desired:
         status, sets = self._draft.status, self._sets
-        if not status.stable_rs or sets.stable is None:
+        if not status.stable_rs or (sets.stable is None and sets.hash == status.stable_rs):
             return self._first()
         if sets.is_stable:
             return self._at_rest()
-        if status.abort:
+        if sets.stable is None:
+            # Somebody has deleted it. The canary takes over, and still has to be proved.
+            self._draft.hold = "the stable ReplicaSet is gone: the new one takes all the traffic"
+        elif status.abort:
             return self._back_to_stable()
         return self._forward()
 
@@ -73,8 +76,9 @@ class _Canary:
             self._draft.promote(sets.hash, "Initial deploy")
         older = {hash_label(one): 0 for one in sets.older if one.spec.replicas > 0} if up else {}
         target = sets.hash if up else ""
+        weight = 0 if up or self._live is None else self._live.high
         return self._world(
-            {**older, sets.hash: self._replicas}, kept(sets.new), weight=0, canary=target, stable=target
+            {**older, sets.hash: self._replicas}, kept(sets.new), weight=weight, canary=target, stable=target
         )
 
     def _at_rest(self) -> Desired:
@@ -88,15 +92,17 @@ class _Canary:
             replicas, older_deadlines = self._retired(sets.older)
             replicas[pod_hash] = self._replicas
             deadlines |= older_deadlines
-        return self._world(replicas, deadlines, weight=0, canary=pod_hash, stable=pod_hash)
+        target = pod_hash if self._can_take_all(sets.new) else ""
+        return self._world(replicas, deadlines, weight=self._weight_home(), canary=target, stable=target)
 
     def _back_to_stable(self) -> Desired:
         """Aborted: traffic home first, seen to be there; the canary goes after its delay."""
         sets, stable_hash = self._sets, self._draft.status.stable_rs
         self._terminate = runs.unfinished(self._seen)
         if self._live is None:
-            return self._world(self._shares(0), {}, weight=0, canary=stable_hash, stable=stable_hash)
-        weight = 0 if self._can_take_all(sets.stable) else self._live.high
+            home = stable_hash if self._has_pods(sets.stable) else ""
+            return self._world(self._shares(0), {}, weight=0, canary=home, stable=home)
+        weight = self._weight_home()
         if weight:
             self._draft.hold = "stable has no available pod: traffic stays where it is until it has"
         replicas, deadlines = self._retired(sets.older)
@@ -112,7 +118,16 @@ class _Canary:
                 replicas |= gone
         if canary_target != sets.hash or wanted(sets.new) == 0:
             canary_target = stable_hash
-        return self._world(replicas, deadlines, weight=weight, canary=canary_target, stable=stable_hash)
+        stable_target = stable_hash
+        if not self._can_take_all(sets.stable):
+            canary_target = stable_target = ""
+        return self._world(replicas, deadlines, weight=weight, canary=canary_target, stable=stable_target)
+
+    def _weight_home(self) -> int:
+        """Weight 0, unless the stable set cannot take the traffic: then what it is."""
+        if self._live is None or self._can_take_all(self._sets.stable):
+            return 0
+        return self._live.high
 
     def _forward(self) -> Desired:
         """On the way: through the steps, then to the end, then promote."""
@@ -124,10 +139,13 @@ class _Canary:
             index=self._index(),
             start=self._start,
         )
-        self._background(ctx.index)
-        if not self._seen.rollout.spec.paused and not self._draft.commit:
+        if self._draft.status.abort:
+            return self._at_step(ctx)  # nothing is left to go back to
+        asked = self._background(ctx.index)
+        if not self._seen.rollout.spec.paused and not self._draft.commit and not asked:
             if self._draft.status.promote_full:
                 ctx.index = len(ctx.steps)
+                self._draft.set(current_step_index=ctx.index if ctx.steps else None)
             else:
                 advance(ctx)
             if ctx.index >= len(ctx.steps) and not self._draft.commit:
@@ -142,26 +160,38 @@ class _Canary:
     def _at_step(self, ctx: StepContext) -> Desired:
         sets, stable_hash = self._sets, self._draft.status.stable_rs
         weight = ctx.weight()
+        up = self._has_pods(sets.new)
+        home = stable_hash if self._has_pods(sets.stable) else ""
         if self._live is None:
-            target = sets.hash if available(sets.new) > 0 else stable_hash
+            # With all pods on the new revision there are no others that a Service could name.
+            enough = max(1, self._replicas - self._unavailable)
+            over = weight >= 100 and available(sets.new) >= enough
             return self._world(
-                self._shares(weight), kept(sets.new), weight=weight, canary=target, stable=stable_hash
+                self._shares(weight),
+                kept(sets.new),
+                weight=weight,
+                canary=sets.hash if up else home,
+                stable=sets.hash if over else home,
             )
         replicas, deadlines = self._retired(sets.older)
         replicas |= {stable_hash: self._replicas, sets.hash: ctx.canary_pods()}
         deadlines |= {**kept(sets.stable), **kept(sets.new)}
-        canary_target = sets.hash if available(sets.new) > 0 else stable_hash
-        return self._world(
-            replicas, deadlines, weight=self._safe_weight(weight), canary=canary_target, stable=stable_hash
-        )
+        safe = self._safe_weight(weight)
+        if not (up and (self._live.canary_hash == sets.hash or safe == 0)):
+            canary_target = home if safe == 0 else ""
+        else:
+            canary_target = sets.hash
+        return self._world(replicas, deadlines, weight=safe, canary=canary_target, stable=home)
 
     def _safe_weight(self, weight: int) -> int:
         """The weight that the pods can carry now: raised only when they are there, lowered at once."""
         assert self._live is not None
         sets, live = self._sets, self._live
         ready = available(sets.new)
+        if self._replicas == 0:
+            return weight if live.canary_hash == sets.hash else 0
         if live.canary_hash != sets.hash or ready == 0:
-            return 0 if self._can_take_all(sets.stable) or live.canary_hash != sets.hash else live.high
+            return self._weight_home()
         if weight <= live.high:
             return weight if self._can_take(sets.stable, 100 - weight) else live.high
         enough = max(pods_for(weight, self._replicas) if weight < 100 else self._replicas, 1)
@@ -184,11 +214,14 @@ class _Canary:
         elif self._background_agrees():
             draft.promote(sets.hash, f"Completed all {len(ctx.steps)} canary steps")
 
-    def _background(self, index: int) -> None:
-        """Start the background analysis when its step has come; abort or ask when it says so."""
-        analysis = self._strategy.analysis
-        if analysis is None or self._draft.status.promote_full or within_rollback_window(self._seen):
-            return
+    def _background(self, index: int) -> bool:
+        """Start the background analysis when its step has come; abort or ask when it says so.
+
+        True while a person is asked: then no step is completed.
+        """
+        analysis, draft = self._strategy.analysis, self._draft
+        if analysis is None or draft.status.promote_full or within_rollback_window(self._seen):
+            return False
         run = runs.current(self._seen, runs.BACKGROUND)
         if run is None:
             if (
@@ -196,21 +229,25 @@ class _Canary:
                 and self._sets.new is not None
             ):
                 self._start.append(runs.build(self._seen, runs.BACKGROUND, analysis))
-            return
-        told_before = self._draft.status.canary.current_background_analysis_run_status
-        self._draft.set_canary(current_background_analysis_run_status=runs.told(run))
+            return False
+        told_before = draft.status.canary.current_background_analysis_run_status
+        draft.set_canary(current_background_analysis_run_status=runs.told(run))
         if run.status.phase in ("Failed", "Error"):
-            self._draft.abort(runs.abort_cause("Background", run))
-        elif run.status.phase == "Inconclusive":
-            asked = told_before is not None and told_before.name == run.metadata.name
-            asked = asked and told_before is not None and told_before.status == "Inconclusive"
-            if asked and not self._draft.status.pause_conditions:
-                # A person has said to go on. That is not evidence: measure anew.
-                self._draft.unpause()
-                self._draft.set_canary(current_background_analysis_run_status=None)
-                self._retire = (run.metadata.name,)
-            elif not asked:
-                overruled(self._draft)
+            draft.abort(runs.abort_cause("Background", run))
+            return False
+        if run.status.phase != "Inconclusive":
+            return False
+        if told_before != runs.told(run):
+            if draft.paused_for(INCONCLUSIVE) is None:
+                draft.pause(INCONCLUSIVE)
+            return True
+        if draft.status.pause_conditions:
+            return True
+        # A person has said to go on. That is not evidence: measure anew.
+        draft.unpause()
+        draft.set_canary(current_background_analysis_run_status=None)
+        self._retire = (run.metadata.name,)
+        return False
 
     def _background_agrees(self) -> bool:
         """Whether the background analysis has ended Successful; it is told to end once it has measured."""
@@ -262,8 +299,14 @@ class _Canary:
         """Whether a stable set may be given `weight`: enough pods, or enough asked for and some there."""
         if self._replicas == 0:
             return True
+        if one is None or not settled(one):
+            return False  # its count of pods may be from before it was last scaled
         need = least_ready(weight, self._replicas, self._unavailable)
         return available(one) >= need or (available(one) > 0 and wanted(one) >= need)
+
+    def _has_pods(self, one: ReplicaSet | None) -> bool:
+        """Whether a Service or destination may be bound to this set."""
+        return self._replicas == 0 or (one is not None and settled(one) and available(one) > 0)
 
     def _can_take_all(self, one: ReplicaSet | None) -> bool:
         return self._can_take(one, 100)

@@ -81,8 +81,16 @@ def _traffic(desired: Desired, seen: Observed, router: Router | None, live: Live
         yield from weight
         return
     canary_moves = bool(wanted.canary_hash) and live.canary_hash != wanted.canary_hash
-    # A destination that carries traffic is emptied before it is bound to other pods.
-    yield from weight if canary_moves and live.high > 0 and weight else bind
+    if not (canary_moves and live.high > 0 and weight):
+        yield from bind
+    elif wanted.stable_hash and live.stable_hash not in ("", wanted.stable_hash):
+        # Traffic is about to come home: the stable destination must be there first.
+        canary = seen.rollout.spec.strategy.canary
+        yield from (one for one in services if canary is None or one.name != canary.canary_service)
+        yield from router.retarget(seen, "", wanted.stable_hash)
+    else:
+        # A destination that carries traffic is emptied before it is bound to other pods.
+        yield from weight
 
 
 def _shrink(desired: Desired, seen: Observed, live: Live | None) -> Iterator[Action]:
@@ -107,7 +115,8 @@ def _may_shrink(seen: Observed, one: ReplicaSet, replicas: int, live: Live | Non
         return False
     _, unavailable = surge_and_unavailable(seen.rollout)
     need = least_ready(live.weight_of(pod_hash), seen.rollout.replicas, unavailable)
-    return min(available(one), replicas) >= need
+    # Pods that are not available are the first to go: fewer of them hurt nobody.
+    return min(available(one), replicas) >= need or (replicas >= need and available(one) <= replicas)
 
 
 def _deadline_change(desired: Desired, one: ReplicaSet) -> dict[str, str | None] | None:

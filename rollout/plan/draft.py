@@ -5,7 +5,7 @@ A `Draft` lives inside one call of `plan` and is never seen outside it.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -63,8 +63,12 @@ class Draft:
         return None
 
     def pause(self, reason: str) -> None:
-        """Begin to wait (for time, or for a person)."""
-        condition = PauseCondition(reason=reason, start_time=timestamp(self.now))
+        """Begin to wait (for time, or for a person).
+
+        The API keeps whole seconds: the start is rounded up, so that no pause ends early.
+        """
+        start = self.now + timedelta(seconds=1) if self.now.microsecond else self.now
+        condition = PauseCondition(reason=reason, start_time=timestamp(start))
         self.set(pause_conditions=(*self.status.pause_conditions, condition), controller_pause=True)
         self.event("RolloutPaused", f"Rollout is paused ({reason})")
 

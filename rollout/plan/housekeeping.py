@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from rollout.api.analysis import AnalysisRun
-from rollout.api.meta import time_of
-from rollout.api.rollout import DEFAULT_REVISION_HISTORY_LIMIT, HASH_LABEL
+from rollout.api.meta import scaled, time_of
+from rollout.api.rollout import DEFAULT_REVISION_HISTORY_LIMIT, DEFAULT_UNAVAILABLE, HASH_LABEL, Rollout
 from rollout.api.workload import Pod
 from rollout.core.actions import Action, DeleteReplicaSet, DeleteRun, EvictPod
 from rollout.core.capacity import surge_and_unavailable
@@ -74,13 +74,26 @@ def _restart(seen: Observed, draft: Draft) -> Iterator[Action]:
         draft.set(restarted_at=rollout.spec.restart_at)
         return
     draft.wake(seen.now + timedelta(seconds=RESTART_RETRY_SECONDS))
-    at_once = max(1, surge_and_unavailable(rollout)[1])
     down = sum(1 for pod in seen.pods if not pod.ready or pod.metadata.deletion_timestamp)
     leaving = [pod for pod in old if pod.metadata.deletion_timestamp is None]
     stable = rollout.status.stable_rs
     leaving.sort(key=lambda pod: (pod.metadata.label(HASH_LABEL) != stable, pod.metadata.name))
-    for pod in leaving[: max(0, at_once - down)]:
+    ready = [pod for pod in leaving if pod.ready]
+    # What is not ready serves nobody, and goes at once.
+    for pod in [
+        *(pod for pod in leaving if not pod.ready),
+        *ready[: max(0, _restarted_at_once(rollout) - down)],
+    ]:
         yield EvictPod(name=pod.metadata.name, uid=pod.metadata.uid)
+
+
+def _restarted_at_once(rollout: Rollout) -> int:
+    """Pods that may be away during a restart: maxUnavailable of the strategy, but at least one."""
+    blue_green = rollout.spec.strategy.blue_green
+    if blue_green is None:
+        return max(1, surge_and_unavailable(rollout)[1])
+    given = DEFAULT_UNAVAILABLE if blue_green.max_unavailable is None else blue_green.max_unavailable
+    return max(1, scaled(given, rollout.replicas, round_up=False))
 
 
 def _older(pod: Pod, moment: object) -> bool:

@@ -14,19 +14,27 @@ from rollout.plan import runs
 from rollout.plan.draft import Draft
 
 
-def begin(seen: Observed) -> tuple[Draft, tuple[str, ...]]:
-    """The draft to go on with, and the AnalysisRuns of attempts that are over (to be retired first)."""
+def begin(seen: Observed, *, gateless: bool = False) -> tuple[Draft, tuple[str, ...]]:
+    """The draft to go on with, and the AnalysisRuns of attempts that are over (to be retired first).
+
+    `gateless`: the steps of this snapshot were left out on purpose and say nothing.
+    """
     draft = Draft(seen)
     before, sets = seen.rollout.status, seen.sets
     steps = steps_of(seen)
     steps_hash = hash_of([plain(step) for step in steps]) if steps else ""
     first = before.observed_generation == ""
     new_template = before.current_pod_hash != sets.hash
-    new_steps = not new_template and before.current_step_hash != steps_hash and bool(before.current_pod_hash)
+    new_steps = (
+        not gateless
+        and not new_template
+        and before.current_step_hash != steps_hash
+        and bool(before.current_pod_hash)
+    )
     retry = not before.abort and before.aborted_at is not None and not new_template
     draft.set(
         current_pod_hash=sets.hash,
-        current_step_hash=steps_hash,
+        current_step_hash=before.current_step_hash if gateless else steps_hash,
         collision_count=sets.collision_count,
         observed_generation=str(seen.rollout.metadata.generation),
     )
@@ -34,7 +42,7 @@ def begin(seen: Observed) -> tuple[Draft, tuple[str, ...]]:
         draft.event("RolloutAddedToInformer", f"Rollout resource added to informer: {seen.key}")
     if new_template or new_steps or retry:
         _reset(draft, seen, steps)
-        if (new_template and before.current_pod_hash) or new_template:
+        if new_template:
             draft.event("RolloutUpdated", f"Rollout updated to revision {sets.revision}")
         if retry:
             draft.event("RolloutRetry", f"Rollout retries the update to revision {sets.revision}")
@@ -116,7 +124,10 @@ def _user_intent(draft: Draft, seen: Observed) -> None:
         draft.set(abort=False, aborted_at=None, promote_full=False)
         return
     if status.abort and status.aborted_at is None:
-        draft.set(aborted_at=timestamp(seen.now), promote_full=False)
+        draft.set(
+            aborted_at=timestamp(seen.now), promote_full=False, pause_conditions=(), controller_pause=False
+        )
+    if status.promote_full and not status.abort:
         draft.unpause()
     if status.abort and status.current_step_index is not None:
         draft.set(current_step_index=0)

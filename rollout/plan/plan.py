@@ -26,7 +26,7 @@ from rollout.core.actions import (
 from rollout.core.desired import Desired
 from rollout.core.observed import Observed
 from rollout.core.problem import Problem
-from rollout.errors import InvalidSpec
+from rollout.errors import InvalidSpec, InvariantBroken
 from rollout.plan import bluegreen, canary, lifecycle
 from rollout.plan.diff import diff
 from rollout.plan.draft import Draft
@@ -35,18 +35,20 @@ from rollout.plan.references import problems as reference_problems
 from rollout.plan.references import router_for
 from rollout.plan.safety import check
 from rollout.plan.sets import revision_marks
-from rollout.plan.status import finish, phase_of
+from rollout.plan.status import BROKEN, finish, phase_of
 from rollout.traffic.base import Live, Router
 from rollout.traffic.services import selected_hash
 
 INVALID_RETRY_SECONDS = 20
+BROKEN_RETRY_SECONDS = 60
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What to do: actions in order, then the status, then the events; and when to look again at the latest.
 
     `again` asks for another look at once: the status holds a decision (abort, promotion) that comes before
-    its acts. `hold` says in words why the release does not move, "" when it does.
+    its acts. `hold` says in words why the release does not move, "" when it does. `broken` names the safety rules
+    that the decision would have broken: a defect of ours, "" otherwise.
     """
 
     status: RolloutStatus
@@ -56,12 +58,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     again: bool = False
     hold: str = ""
     problems: tuple[Problem, ...] = ()
+    broken: str = ""
 
 
 def plan(seen: Observed, spec_problems: Sequence[Problem] = ()) -> Plan:
     """The plan for one Rollout. `spec_problems` are what `core.validate` says of its spec.
 
-    Raises InvariantBroken when the decision would break a safety rule: nothing of it may then be done.
+    When the decision would break a safety rule, nothing of it is done: `broken` says which.
     """
     found = tuple(spec_problems) or tuple(reference_problems(seen))
     if found:
@@ -70,12 +73,42 @@ def plan(seen: Observed, spec_problems: Sequence[Problem] = ()) -> Plan:
         return _valid(seen)
     except InvalidSpec as error:
         return _invalid(seen, tuple(Problem("", sentence) for sentence in error.problems))
+    except InvariantBroken as error:
+        return _broken(seen, str(error))
 
 
-def _valid(seen: Observed) -> Plan:
+def plan_abort(seen: Observed, problems: Sequence[Problem]) -> Plan:
+    """The plan for a Rollout that a person has aborted although its spec is invalid.
+
+    `seen` is without the gates that cannot be read (`references.without_gates`): going home needs none. What is
+    wrong is said all the same.
+    """
+    rollout, router = seen.rollout, router_for(seen.rollout)
+    if seen.sets.hash != rollout.status.current_pod_hash or (router is not None and router.problems(seen)):
+        return _invalid(seen, tuple(problems))
+    try:
+        decision = _valid(seen, gateless=True)
+    except InvariantBroken as error:
+        return _broken(seen, str(error))
+    before = conditions.find(rollout.status.conditions, "InvalidSpec")
+    kept = (*decision.status.conditions, *([before] if before is not None else []))
+    status = msgspec.structs.replace(decision.status, conditions=kept)
+    after = msgspec.structs.replace(seen, rollout=msgspec.structs.replace(rollout, status=status))
+    told = _invalid(after, tuple(problems))
+    return msgspec.structs.replace(
+        told,
+        actions=decision.actions,
+        events=(*decision.events, *told.events),
+        wake_at=min(moment for moment in (decision.wake_at, told.wake_at) if moment is not None),
+        again=decision.again,
+        hold=decision.hold,
+    )
+
+
+def _valid(seen: Observed, *, gateless: bool = False) -> Plan:
     router = router_for(seen.rollout)
     live = router.live(seen) if router is not None else None
-    draft, over = lifecycle.begin(seen)
+    draft, over = lifecycle.begin(seen, gateless=gateless)
     if over:
         # A new attempt: its predecessor's evidence is put away before anything says that it has begun.
         return _retiring(draft, over)
@@ -98,18 +131,31 @@ def _acting(seen: Observed, draft: Draft, desired: Desired, router: Router | Non
     actions = _merged(actions)
     check(seen, actions, live)
     told = tuple(event for action in actions for event in _events(seen, action, live))
-    first = [event for event in draft.events if event.reason not in _LAST]
-    last = [event for event in draft.events if event.reason in _LAST]
     return Plan(
         status=draft.status,
         actions=actions,
-        events=(*first, *told, *last),
+        events=tuple(sorted((*draft.events, *told), key=_order)),
         wake_at=draft.wake_at,
         hold=draft.hold,
     )
 
 
-_LAST = ("RolloutStepCompleted", "RolloutCompleted", "RolloutPaused", "RolloutNotCompleted")
+_FIRST = ("RolloutAddedToInformer", "RolloutUpdated", "RolloutRetry", "SkipSteps")
+_LAST = ("RolloutStepCompleted", "RolloutCompleted", "RolloutPaused")
+
+
+def _order(event: Event) -> int:
+    """The place of an event among those of one pass (study/argo-rollouts.md 2.6: their order is a contract)."""
+    match event.reason:
+        case reason if reason in _FIRST:
+            return 0
+        case "NewReplicaSetCreated":
+            return 1
+        case "RolloutNotCompleted":
+            return 2
+        case reason if reason in _LAST:
+            return 4
+    return 3
 
 
 def _decide(seen: Observed, draft: Draft, live: Live | None) -> Desired:
@@ -131,13 +177,26 @@ def _retiring(draft: Draft, over: tuple[str, ...]) -> Plan:
 
 def _invalid(seen: Observed, problems: tuple[Problem, ...]) -> Plan:
     """Say what is wrong, touch nothing, look again soon: what is missing may appear."""
-    now = timestamp(seen.now)
     sentences = "; ".join(map(str, problems))
     message = f'The Rollout "{seen.rollout.metadata.name}" is invalid: {sentences}'
+    told = _complaint(seen, "InvalidSpec", message, INVALID_RETRY_SECONDS)
+    return msgspec.structs.replace(told, problems=problems)
+
+
+def _broken(seen: Observed, rules: str) -> Plan:
+    """Say which safety rule our own decision would break, touch nothing, and decide again after a while."""
+    message = f"Refused to act, for it would break a safety rule (a defect of the controller): {rules}"
+    told = _complaint(seen, BROKEN, message, BROKEN_RETRY_SECONDS)
+    return msgspec.structs.replace(told, broken=rules)
+
+
+def _complaint(seen: Observed, type: str, message: str, seconds: float) -> Plan:
+    """A condition of this type, and one warning for as long as the message stays the same."""
+    now = timestamp(seen.now)
     condition = Condition(
-        type="InvalidSpec",
+        type=type,
         status="True",
-        reason="InvalidSpec",
+        reason=type,
         message=message,
         last_update_time=now,
         last_transition_time=now,
@@ -149,16 +208,12 @@ def _invalid(seen: Observed, problems: tuple[Problem, ...]) -> Plan:
         conditions=conditions.put(before.conditions, condition),
     )
     phase, text = phase_of(seen, status)
-    status = msgspec.structs.replace(status, phase=phase, message=text)
-    told = conditions.find(before.conditions, "InvalidSpec")
-    events = (
-        () if told is not None and told.message == message else (Event("InvalidSpec", message, warning=True),)
-    )
+    told = conditions.find(before.conditions, type)
+    is_new = told is None or told.message != message
     return Plan(
-        status=status,
-        events=events,
-        wake_at=seen.now + timedelta(seconds=INVALID_RETRY_SECONDS),
-        problems=problems,
+        status=msgspec.structs.replace(status, phase=phase, message=text),
+        events=(Event(type, message, warning=True),) if is_new else (),
+        wake_at=seen.now + timedelta(seconds=seconds),
     )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+from rollout.api.codec import view
 from rollout.api.rollout import Rollout
 from rollout.core.observed import Observed, RouteKey, TemplateKey
 from rollout.core.problem import Problem, invalid
 from rollout.core.references import references
+from rollout.errors import InvalidSpec
 from rollout.traffic.base import Router
 from rollout.traffic.istio import IstioRouter
 
@@ -33,12 +36,34 @@ def template_keys(rollout: Rollout) -> tuple[TemplateKey, ...]:
     return tuple((ref.cluster_scope, ref.key.name) for ref in references(rollout).templates)
 
 
+def without_gates(raw: Mapping[str, Any]) -> Rollout | None:
+    """The Rollout without steps and analyses, which an abort does not need; None when it cannot be read even so."""
+    spec = dict(raw.get("spec") or {})
+    strategy = dict(spec.get("strategy") or {})
+    for kind, gates in _GATES.items():
+        if isinstance(strategy.get(kind), Mapping):
+            strategy[kind] = {key: value for key, value in strategy[kind].items() if key not in gates}
+    try:
+        return view({**raw, "spec": {**spec, "strategy": strategy}}, Rollout)
+    except InvalidSpec:
+        return None
+
+
+_GATES = {
+    "canary": frozenset({"steps", "analysis"}),
+    "blueGreen": frozenset({"prePromotionAnalysis", "postPromotionAnalysis"}),
+}
+
+
 def problems(seen: Observed) -> Iterator[Problem]:
     """What is missing, in the order of the fields that name it."""
     refs = references(seen.rollout)
     for service in refs.services:
         if service.key.name not in seen.services:
             yield invalid(service.path, service.key.name, f'Service "{service.key}" not found', _FIX)
+        elif rival := seen.rivals.get(service.key.name):
+            rule = f'Service "{service.key}" is managed by another Rollout, "{rival}"'
+            yield invalid(service.path, service.key.name, rule, "give each Rollout Services of its own")
     # Neither an abort nor scaling at rest may fail for the lack of a template that they do not use.
     gates_ahead = not seen.rollout.status.abort and not seen.sets.is_stable
     for template in refs.templates if gates_ahead else ():

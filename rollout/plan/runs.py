@@ -22,8 +22,8 @@ from rollout.api.rollout import (
     RolloutAnalysis,
     RunStatus,
 )
-from rollout.core.runs import run_spec
 from rollout.core.observed import Observed
+from rollout.core.runs import run_spec
 from rollout.plan.draft import Draft
 
 SUPERSEDED = "surefoot.dev/superseded"

@@ -22,6 +22,7 @@ from rollout.plan.draft import Draft
 
 ABORTED = "RolloutAborted"
 DEADLINE = "ProgressDeadlineExceeded"
+BROKEN = "InvariantBroken"
 
 
 def finish(draft: Draft, *, creating: bool) -> None:
@@ -136,7 +137,8 @@ def _deadline(draft: Draft, before: Condition, name: str) -> None:
     last = time_of(before.last_update_time) or seen.now
     if before.reason in (DEADLINE, "NewReplicaSetAvailable"):
         return
-    if draft.hold or any(scale_down_deadline(one) for one in seen.sets.all if one.spec.replicas):
+    delays = [scale_down_deadline(one) for one in seen.sets.all if one.spec.replicas]
+    if draft.hold or any(delay is not None and delay > seen.now for delay in delays):
         return
     end = last + timedelta(seconds=limit)
     if seen.now < end:
@@ -154,7 +156,8 @@ def _deadline(draft: Draft, before: Condition, name: str) -> None:
 
 def _others(draft: Draft) -> None:
     seen, status = draft.seen, draft.status
-    draft.set(conditions=conditions.without(draft.status.conditions, "InvalidSpec"))
+    for type in ("InvalidSpec", BROKEN):
+        draft.set(conditions=conditions.without(draft.status.conditions, type))
     if _enough_available(seen, status):
         _condition(draft, "Available", "True", "AvailableReason", "Rollout has minimum availability")
     else:
@@ -166,7 +169,8 @@ def _others(draft: Draft) -> None:
     if done:
         _condition(draft, "Completed", "True", "RolloutCompleted", "RolloutCompleted")
     else:
-        if before is None or before.status == "True":
+        canary = seen.rollout.spec.strategy.canary is not None
+        if (before is None and canary) or (before is not None and before.status == "True"):
             draft.event(
                 "RolloutNotCompleted",
                 f"Rollout not completed, started update to revision {seen.sets.revision} ({seen.sets.hash})",
@@ -220,7 +224,7 @@ def phase_of(seen: Observed, status: RolloutStatus) -> tuple[str, str]:
     for condition in status.conditions:
         if condition.type == "InvalidSpec":
             return "Degraded", f"InvalidSpec: {condition.message}"
-        if condition.reason in (ABORTED, DEADLINE):
+        if condition.reason in (ABORTED, DEADLINE, BROKEN):
             return "Degraded", f"{condition.reason}: {condition.message}"
     rollout, sets = seen.rollout, seen.sets
     if rollout.spec.paused:

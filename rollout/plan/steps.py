@@ -30,8 +30,15 @@ class StepContext(msgspec.Struct):
     index: int
     start: list[dict[str, Any]] = []
 
+    @property
+    def alone(self) -> bool:
+        """Whether the stable set is gone: the canary is all there is."""
+        return self.seen.sets.stable is None
+
     def weight(self) -> int:
         """The canary's weight at this step: that of the last setWeight so far; 100 after the last step."""
+        if self.alone:
+            return 100
         if self.index >= len(self.steps) or self.draft.status.promote_full:
             return 100
         weights = [step.set_weight for step in self.steps[: self.index + 1] if step.set_weight is not None]
@@ -40,6 +47,8 @@ class StepContext(msgspec.Struct):
     def canary_pods(self) -> int:
         """Pods of the canary at this step, with a router. Never fewer than its weight needs (I2)."""
         replicas = self.seen.rollout.replicas
+        if self.alone:
+            return replicas
         if self.index >= len(self.steps) or self.draft.status.promote_full:
             return replicas
         weight = self.weight()
@@ -128,16 +137,19 @@ class Pause:
 
     def done(self, ctx: StepContext) -> bool:
         draft = ctx.draft
+        seconds = None if self._duration is None else pause_seconds(self._duration)
+        if seconds is not None and seconds <= 0:
+            return True
         started = draft.paused_for(PAUSE_STEP)
         if started is None:
             if draft.resumed_by_hand():
                 draft.unpause()
                 return True
             draft.pause(PAUSE_STEP)
-            started = draft.now.replace(microsecond=0)
-        if self._duration is None:
+            started = draft.paused_for(PAUSE_STEP) or draft.now
+        if seconds is None:
             return False
-        end = started + timedelta(seconds=pause_seconds(self._duration))
+        end = started + timedelta(seconds=seconds)
         if draft.now >= end:
             draft.unpause()
             return True

@@ -1,31 +1,50 @@
 """Faults of the API as our controllers see it: crashes around a write, conflicts, server errors.
 
-A fault is planned for the n-th write of our controllers, counted from 1 over the whole story.
+A fault is planned for the n-th write of our controllers, or for the n-th event of their watches, counted from 1 over
+the whole story.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import Any, Literal
 
-from rollout.errors import Conflict, Throttled, Unavailable
-from rollout.runtime.kube import Kube
+from rollout.api.resources import Resource
+from rollout.errors import Conflict, Expired, Throttled, Unavailable
+from rollout.runtime.kube import Kube, WatchEvent
 from rollout.runtime.wrap import Change, T, WrappedKube
 
 Kind = Literal["crash-before", "crash-after", "conflict", "lost-reply", "unavailable", "throttled"]
+WatchKind = Literal["drop", "gone", "end", "delay"]
+
+DELAY_SECONDS = 20.0
+"""How long a delayed watch keeps its events back."""
 
 
 class Faults:
-    """What goes wrong at which write. `count` is how many writes have been asked for so far."""
+    """What goes wrong at which write or event. `count` is how many writes have been asked for so far."""
 
-    def __init__(self, plan: Mapping[int, Kind] | None = None) -> None:
+    def __init__(
+        self, plan: Mapping[int, Kind] | None = None, *, watch: Mapping[int, WatchKind] | None = None
+    ) -> None:
         self.plan = dict(plan or {})
+        self.watch = dict(watch or {})
         self.count = 0
+        self.events = 0
 
     def next(self) -> Kind | None:
         self.count += 1
         return self.plan.get(self.count)
+
+    def next_event(self) -> WatchKind | None:
+        self.events += 1
+        return self.watch.get(self.events)
+
+    def stop(self) -> None:
+        """From now on nothing fails."""
+        self.plan.clear()
+        self.watch.clear()
 
 
 class FaultyKube(WrappedKube):
@@ -57,6 +76,38 @@ class FaultyKube(WrappedKube):
         if kind == "lost-reply":
             raise Unavailable("planned: the reply was lost", sent=True)
         return result
+
+    async def watch(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        labels: str = "",
+        fields: str = "",
+        resource_version: str = "",
+        send_initial_events: bool = False,
+        timeout_seconds: int = 0,
+    ) -> AsyncIterator[WatchEvent]:
+        events = super().watch(
+            resource,
+            namespace,
+            labels=labels,
+            fields=fields,
+            resource_version=resource_version,
+            send_initial_events=send_initial_events,
+            timeout_seconds=timeout_seconds,
+        )
+        async for event in events:
+            match self._faults.next_event():
+                case "drop":
+                    raise Unavailable("planned: the watch broke")
+                case "gone":
+                    raise Expired("planned: too old resource version")
+                case "end":
+                    return
+                case "delay":
+                    await asyncio.sleep(DELAY_SECONDS)
+            yield event
 
     async def _die(self) -> None:
         self._crashed.set()

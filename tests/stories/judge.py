@@ -10,7 +10,7 @@ import asyncio
 from typing import Any
 
 from rollout.api.meta import metadata, timestamp
-from rollout.api.resources import ANALYSIS_RUNS
+from rollout.api.resources import ANALYSIS_RUNS, Resource
 from rollout.errors import NotFound
 from rollout.runtime.clock import LoopClock
 from rollout.runtime.kube import Object
@@ -28,14 +28,26 @@ class Judge:
         self._storage = storage
         self._clock = clock
         self._since: dict[str, float] = {}
+        self._made = asyncio.Event()
+        storage.on_write(self._wake)
+
+    def _wake(self, kind: str, resource: Resource, old: Object | None, new: Object | None) -> None:
+        if resource == ANALYSIS_RUNS and kind == "ADDED":
+            self._made.set()
 
     async def run(self) -> None:
         while True:
-            for run in self._storage.list(ANALYSIS_RUNS).items:
-                if (run.get("status") or {}).get("phase") not in ENDED:
-                    self._step(run)
+            self._made.clear()
+            if not self._running():
+                await self._made.wait()
             await self._clock.sleep(1.0)
             await asyncio.sleep(0)
+            for run in self._running():
+                self._step(run)
+
+    def _running(self) -> list[Object]:
+        runs = self._storage.list(ANALYSIS_RUNS).items
+        return [run for run in runs if (run.get("status") or {}).get("phase") not in ENDED]
 
     def _step(self, run: Object) -> None:
         meta, spec = metadata(run), run["spec"]

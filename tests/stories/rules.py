@@ -1,7 +1,7 @@
 """The invariants of study/reliability.md 8.2, checked on the server's own state after every write of anybody.
 
-I1-I5 compare pictures around each write (`rollout.core.invariants`); I6-I9 follow each Rollout's history. A broken
-rule is kept with the write that broke it, and fails the story at its next look.
+I1-I5 compare pictures around each write (`rollout.core.invariants`); the others follow each Rollout's history. A
+broken rule is kept with the write that broke it, and fails the story at its next look.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 from rollout.api.analysis import COMPLETED, AnalysisRun
 from rollout.api.codec import view
-from rollout.api.meta import Key, key_of
+from rollout.api.meta import Key, key_of, pause_seconds
 from rollout.api.resources import (
     ANALYSIS_RUNS,
     DESTINATION_RULES,
@@ -25,16 +25,19 @@ from rollout.api.resources import (
 )
 from rollout.api.rollout import HASH_LABEL, REVISION, SCALE_DOWN_DEADLINE, Rollout
 from rollout.api.workload import ReplicaSet, Service
-from rollout.core.invariants import Picture, violations
-from rollout.core.observed import Observed
+from rollout.core.invariants import Picture, Version, violations
+from rollout.core.observed import Observed, hash_label
 from rollout.core.references import references
 from rollout.errors import ApiError, InvalidSpec
 from rollout.plan import safety
 from rollout.plan.references import route_keys, router_for
 from rollout.plan.runs import RUN_TYPE, STEP_INDEX, SUPERSEDED
+from rollout.plan.steps import INCONCLUSIVE, PAUSE_STEP
+from rollout.runtime.clock import Clock
 from rollout.runtime.kube import Object
 from rollout.sandbox.storage import Storage
 from rollout.traffic.base import Live
+from rollout.traffic.services import selected_hash
 
 _NEVER = datetime(2026, 1, 1, tzinfo=UTC)  # the rules ask for no time
 _WATCHED = (ROLLOUTS, REPLICA_SETS, SERVICES, VIRTUAL_SERVICES, DESTINATION_RULES, ANALYSIS_RUNS)
@@ -47,20 +50,50 @@ class _Past(msgspec.Struct):
     rollout: Rollout | None = None
     live: Live | None = None
     home: bool = False
+    home_at: datetime | None = None
     stable_once: set[str] = set()
+    ready: dict[str, list[tuple[float, int]]] = {}
+    promotes: int = 0
+    paused_at: datetime | None = None
+    skipped: set[tuple[str, str, str]] = set()
 
 
 class Rules:
-    def __init__(self, storage: Storage) -> None:
+    """`alone` says that one controller runs: a second one with old caches may tell the same thing again."""
+
+    def __init__(self, storage: Storage, clock: Clock, *, alone: bool = True) -> None:
         self._storage = storage
+        self._clock = clock
+        self._alone = alone
         self._past: dict[Key, _Past] = {}
         self.broken: list[str] = []
         self.overruled: set[str] = set()
         """AnalysisRuns that a person has overruled in the story (promoted past an inconclusive gate)."""
+        self.lag = 0.2
+        """Seconds for which our controllers may not know that a pod has failed."""
+        self.by_hand = False
+        """The next writes are a person's, who may break what our own writes must not."""
         storage.on_write(self._written)
 
     def assert_kept(self) -> None:
         assert not self.broken, "\n".join(self.broken)
+
+    def promoted(self, raw: Object) -> None:
+        """A person says to go on with what this Rollout is at: told before the patch is made."""
+        rollout = view(raw, Rollout)
+        past = self._past.setdefault(rollout.metadata.key, _Past())
+        status = rollout.status
+        canary = rollout.spec.strategy.canary
+        if status.pause_conditions or (canary and (status.current_step_index or 0) < len(canary.steps)):
+            past.promotes += 1
+        unpaused = not status.pause_conditions
+        if unpaused or any(one.reason == INCONCLUSIVE for one in status.pause_conditions):
+            index = str(status.current_step_index) if status.current_step_index is not None else ""
+            past.skipped |= {(status.current_pod_hash, "Step", index)}
+        if not unpaused:
+            past.skipped |= {
+                (status.current_pod_hash, role, "") for role in ("PrePromotion", "PostPromotion")
+            }
 
     def _written(self, kind: str, resource: Resource, old: Object | None, new: Object | None) -> None:
         if resource not in _WATCHED:
@@ -81,14 +114,32 @@ class Rules:
         live = None
         if router is not None and not router.problems(seen):
             live = router.live(seen)
-        picture = safety.observe(seen, live)
-        if past.picture is not None:
+        picture = self._lenient(safety.observe(seen, live), past)
+        if past.picture is not None and not self.by_hand:
             yield from violations(past.picture, picture)
-        yield from self._stays_home(rollout, live, past)
+        yield from self._home_and_kept(seen, live, past)
+        yield from self._recorded_first(seen, live, past)
+        yield from self._waits(rollout, past)
         yield from self._proved(seen, past)
         yield from self._one_run_each(seen)
         yield from self._steps_rise(rollout, past)
+        if past.rollout is not None and (
+            past.rollout.status.current_pod_hash != rollout.status.current_pod_hash
+            or past.rollout.status.current_step_hash != rollout.status.current_step_hash
+            or (past.rollout.status.aborted_at and not rollout.status.aborted_at)
+        ):
+            past.skipped.clear()
         past.picture, past.rollout, past.live = picture, rollout, live
+
+    def _lenient(self, picture: Picture, past: _Past) -> Picture:
+        """The picture with the pods that were ready a moment ago: nobody can know of a failure before it is told."""
+        now = self._clock.monotonic()
+        versions = {}
+        for pod_hash, version in picture.versions.items():
+            known = [(at, n) for at, n in past.ready.get(pod_hash, ()) if at >= now - self.lag]
+            past.ready[pod_hash] = [*known, (now, version.ready)]
+            versions[pod_hash] = Version(version.spec, max([version.ready, *(n for _, n in known)]))
+        return msgspec.structs.replace(picture, versions=versions)
 
     def _observe(self, raw: Object, rollout: Rollout) -> Observed:
         namespace, uid = rollout.metadata.namespace, rollout.metadata.uid
@@ -121,14 +172,76 @@ class Rules:
             routes=routes,
         )
 
-    def _stays_home(self, rollout: Rollout, live: Live | None, past: _Past) -> Iterator[str]:
-        """I6: once an aborted release has all its traffic on stable, nothing raises the canary again."""
-        if not rollout.status.abort or live is None:
-            past.home = False
+    def _home_and_kept(self, seen: Observed, live: Live | None, past: _Past) -> Iterator[str]:
+        """I6: after an abort traffic goes home, nothing raises it again, and the canary leaves after its delay."""
+        rollout = seen.rollout
+        status, canary = rollout.status, rollout.spec.strategy.canary
+        has_home = any(hash_label(one) == status.stable_rs for one in seen.replica_sets)
+        settled = bool(status.abort and status.aborted_at) and has_home and not self.by_hand
+        if not settled or live is None or canary is None:
+            past.home, past.home_at = False, None
             return
-        if past.home and live.high > 0:
+        if past.home and live.high > 0 and self._alone:
             yield f"I6: aborted, and the canary's weight rises to {live.high} again"
-        past.home = past.home or live.at(0)
+        was = past.picture.versions.get(status.current_pod_hash) if past.picture is not None else None
+        one = next((one for one in seen.replica_sets if hash_label(one) == status.current_pod_hash), None)
+        if was is not None and one is not None and one.spec.replicas < was.spec and rollout.replicas:
+            delay = canary.abort_scale_down_delay_seconds
+            kept = 30 if delay is None else delay
+            since = (self._clock.now() - past.home_at).total_seconds() if past.home_at else -1.0
+            before = past.rollout is not None and past.rollout.spec.replicas == rollout.spec.replicas
+            if before and (kept == 0 or since < kept - 0.001):
+                yield f"I6: the aborted canary shrinks {since:.1f} s after traffic went home, not {kept}"
+        if live.at(0) and not past.home:
+            past.home, past.home_at = True, self._clock.now()
+
+    def _recorded_first(self, seen: Observed, live: Live | None, past: _Past) -> Iterator[str]:
+        """I16: a switch and a promotion are in status before the traffic follows."""
+        status, strategy = seen.rollout.status, seen.rollout.spec.strategy
+        if past.picture is None or not status.stable_rs or self.by_hand:
+            return
+        known = {status.stable_rs}
+        if strategy.blue_green is not None:
+            name = strategy.blue_green.active_service
+            now, before = selected_hash(seen, name), past.picture.selectors.get(name)
+            known.add(status.blue_green.active_selector)
+            if now and before is not None and now != before and now not in known and self._alone:
+                yield f"I16: the active Service is switched to {now}, which status does not name"
+        elif live is not None and past.live is not None and self._alone:
+            known.add(past.live.stable_hash)
+            if live.stable_hash not in ("", *known):
+                yield f"I16: the stable destination selects {live.stable_hash}, which is not stable"
+
+    def _waits(self, rollout: Rollout, past: _Past) -> Iterator[str]:
+        """I9: a pause ends when its time is over, or by a person's word; each word ends one pause at the most."""
+        before, canary, status = past.rollout, rollout.spec.strategy.canary, rollout.status
+        if before is None or canary is None:
+            return
+        old, index = before.status.current_step_index, status.current_step_index
+        had, has = _is_paused(before), _is_paused(rollout)
+        if has and not had:
+            past.paused_at = self._clock.now()
+        if before.status.current_pod_hash != status.current_pod_hash or before.spec != rollout.spec:
+            past.promotes = 0
+            return
+        if old is None or index is None or index <= old or before.status.promote_full:
+            return
+        if self.by_hand:
+            past.promotes -= 1
+            return
+        if before.status.current_step_hash != status.current_step_hash:
+            return
+        for place, step in enumerate(canary.steps[old:index], old):
+            if step.pause is None:
+                continue
+            if step.pause.duration is None:
+                past.promotes -= 1
+                if past.promotes < 0:
+                    yield f"I9: pause {place} ended though nobody has promoted"
+            elif place == old and had and past.paused_at is not None:
+                waited = (self._clock.now() - past.paused_at).total_seconds()
+                if waited < pause_seconds(step.pause.duration) - 0.001:
+                    yield f"I9: the pause of {step.pause.duration} ended after {waited:.3f} s"
 
     def _proved(self, seen: Observed, past: _Past) -> Iterator[str]:
         """I7: a promotion has every gate of this revision Successful, unless a person said otherwise."""
@@ -153,13 +266,17 @@ class Rules:
         if blue_green is not None:
             roles += [("PrePromotion", "")] if blue_green.pre_promotion_analysis is not None else []
             roles += [("PostPromotion", "")] if blue_green.post_promotion_analysis is not None else []
+        revision = new.metadata.annotation(REVISION) if new is not None else ""
         for label, index in roles:
+            if (promoted, label, index) in past.skipped:
+                continue
             phases = [
                 run.status.phase
                 for run in seen.runs
                 if run.metadata.label(HASH_LABEL) == promoted
                 and run.metadata.label(RUN_TYPE) == label
                 and run.metadata.label(STEP_INDEX) == index
+                and run.metadata.annotation(REVISION) == revision
                 and not run.metadata.annotation(SUPERSEDED)
                 and run.metadata.name not in self.overruled
             ]
@@ -196,5 +313,9 @@ class Rules:
         same = old.current_pod_hash == new.current_pod_hash and old.current_step_hash == new.current_step_hash
         fell = old.current_step_index is not None and new.current_step_index is not None
         fell = fell and (new.current_step_index or 0) < (old.current_step_index or 0)
-        if same and fell and not (old.abort or new.abort or old.aborted_at):
+        if same and fell and not (old.abort or new.abort or old.aborted_at or self.by_hand):
             yield f"I9: the step index falls from {old.current_step_index} to {new.current_step_index}"
+
+
+def _is_paused(rollout: Rollout) -> bool:
+    return any(one.reason == PAUSE_STEP for one in rollout.status.pause_conditions)

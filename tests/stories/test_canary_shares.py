@@ -20,8 +20,8 @@ def test_first_deploy_skips_the_steps_and_tells_its_events_in_order() -> None:
             "RolloutAddedToInformer",
             "RolloutUpdated",
             "NewReplicaSetCreated",
-            "ScalingReplicaSet",
             "RolloutNotCompleted",
+            "ScalingReplicaSet",
             "RolloutCompleted",
         ]
 

@@ -75,20 +75,25 @@ class World:
         seed: int = 0,
         faults: Faults | None = None,
         answer: Callable[[str], Any] | None = None,
+        controllers: int = 1,
+        strict: bool = True,
     ) -> None:
         self.clock = clock
         self.answer = answer
+        self.controllers = controllers
+        self._strict = strict
         self.seed = seed
         self.storage = Storage(clock)
         self.kube = StorageKube(self.storage, manager="kubectl")
-        self.rules = Rules(self.storage)
+        self.rules = Rules(self.storage, clock, alone=controllers == 1)
         self.faults = faults or Faults()
         self.images: dict[str, Behaviour] = {}
         self.judge = Judge(self.storage, clock)
         self.writes = 0
         self.crashes = 0
         self.events = PlainRecorder()
-        self._controllers: asyncio.Task[None] | None = None
+        self._processes: list[asyncio.Task[None]] = []
+        self._litter = asyncio.Event()
         self._random = random.Random(seed)
         self.storage.on_write(self._count)
         for crd in _definitions():
@@ -108,25 +113,31 @@ class World:
                     run_workloads(StorageKube(self.storage, manager="kcm"), self.clock, events=False),
                     name="workloads",
                 ),
-                group.create_task(self._controllers_forever(), name="controllers"),
+                *(
+                    group.create_task(self._process_forever(), name=f"controllers {number}")
+                    for number in range(self.controllers)
+                ),
             ]
             await story(self)
             for task in tasks:
                 task.cancel()
-        self.rules.assert_kept()
+        if self._strict:
+            self.rules.assert_kept()
 
-    async def _controllers_forever(self) -> None:
+    async def _process_forever(self) -> None:
         """Our controllers, started again with empty caches whenever a fault has killed them."""
         while True:
             crashed = asyncio.Event()
-            self._controllers = asyncio.create_task(self._controllers_once(crashed), name="our process")
+            process = asyncio.create_task(self._controllers_once(crashed), name="our process")
+            self._processes.append(process)
             dead = asyncio.create_task(crashed.wait())
-            done, _ = await asyncio.wait({self._controllers, dead}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({process, dead}, return_when=asyncio.FIRST_COMPLETED)
             dead.cancel()
-            if self._controllers in done and not self._controllers.cancelled():
-                self._controllers.result()
-            self._controllers.cancel()
-            await asyncio.gather(self._controllers, return_exceptions=True)
+            if process in done and not process.cancelled():
+                process.result()
+            process.cancel()
+            await asyncio.gather(process, return_exceptions=True)
+            self._processes.remove(process)
             self.crashes += 1
             await self.clock.sleep(1.0)
 
@@ -142,14 +153,15 @@ class World:
 
     def crash(self) -> None:
         """Kill our controllers now; they come back with empty caches."""
-        if self._controllers is not None:
-            self._controllers.cancel()
+        for process in self._processes:
+            process.cancel()
 
     async def _garbage(self) -> None:
         while True:
-            if self.storage.has_garbage:
-                self.storage.collect_garbage()
+            await self._litter.wait()
             await self.clock.sleep(0.5)
+            self._litter.clear()
+            self.storage.collect_garbage()
 
     def _behaviour(self, pod: Object) -> Behaviour:
         image = pod["spec"]["containers"][0].get("image", "")
@@ -157,6 +169,8 @@ class World:
 
     def _count(self, *_: object) -> None:
         self.writes += 1
+        if self.storage.has_garbage:
+            self._litter.set()
 
     # --- acting -----------------------------------------------------------------------------------
 
@@ -195,7 +209,34 @@ class World:
 
     def command(self, name: str, status: Object, *, namespace: str = NAMESPACE) -> None:
         """Change a Rollout's status, as `rollout promote`, `abort` and `retry` do."""
+        if "pauseConditions" in status or "currentStepIndex" in status:
+            self.rules.promoted(self.rollout(name, namespace))
+        before, self.rules.by_hand = self.rules.by_hand, True
         self.patch(ROLLOUTS, name, {"status": status}, namespace=namespace, status=True)
+        self.rules.by_hand = before
+
+    def promote(self, name: str, *, full: bool = False, namespace: str = NAMESPACE) -> None:
+        """What `kubectl argo rollouts promote` patches (study/argo-rollouts.md 1.11)."""
+        rollout = self.rollout(name, namespace)
+        spec, status = rollout["spec"], rollout.get("status") or {}
+        if spec.get("paused"):
+            self.edit(name, {"paused": False}, namespace=namespace)
+        if full:
+            if status.get("currentPodHash") != status.get("stableRS"):
+                self.command(name, {"promoteFull": True}, namespace=namespace)
+            return
+        steps = (spec["strategy"].get("canary") or {}).get("steps") or []
+        index = status.get("currentStepIndex", 0)
+        skip = {"currentStepIndex": index + 1} if index < len(steps) else {}
+        reasons = {one["reason"] for one in status.get("pauseConditions") or []}
+        if "InconclusiveAnalysisRun" in reasons and steps:
+            change = {"pauseConditions": None, "controllerPause": False, **skip}
+        elif reasons:
+            change = {"pauseConditions": None}
+        else:
+            change = skip
+        if change:
+            self.command(name, change, namespace=namespace)
 
     def set_image(self, name: str, image: str, *, namespace: str = NAMESPACE) -> None:
         rollout = self.get(ROLLOUTS, name, namespace)
@@ -298,11 +339,16 @@ def play(
     seed: int = 0,
     faults: Faults | None = None,
     answer: Callable[[str], Any] | None = None,
+    controllers: int = 1,
+    strict: bool = True,
 ) -> World:
-    """Run a story to its end; the world it has left."""
+    """Run a story to its end; the world it has left.
+
+    `controllers` processes of ours run side by side. When not `strict`, broken rules are left in `world.rules`.
+    """
 
     async def main(clock: LoopClock) -> World:
-        world = World(clock, seed=seed, faults=faults, answer=answer)
+        world = World(clock, seed=seed, faults=faults, answer=answer, controllers=controllers, strict=strict)
         await world.run(story)
         return world
 
