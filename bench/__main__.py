@@ -26,6 +26,8 @@ from bench.machine import Machine, machine
 from rollout.runtime import logs
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
+BUSY = 0.5
+"""Load per core above which a run is not alone on its machine."""
 SUBJECTS = {
     "sandbox": "`rollout sandbox up` until it is ready, and until a first Rollout is Healthy in it",
     "apiserver": "The sandbox's API server over HTTPS",
@@ -100,7 +102,7 @@ def markdown(results: Results) -> str:
         "",
         f"By `make bench` on {on.date}, commit {on.commit}.",
         f"{on.cpu}, {on.cores} cores, {on.memory_gib:g} GiB; {on.kernel}; {on.python}.",
-        f"Load average before: {', '.join(f'{one:.2f}' for one in on.load)} (1, 5, 15 minutes).",
+        f"Load average before: {', '.join(f'{one:.2f}' for one in on.load)} (1, 5, 15 minutes).{_busy(on)}",
         "",
         "Figures are medians where there were several runs. Load of other work on the machine makes everything",
         "slower: a load average near or above the number of cores before a section means that its figures are noisy",
@@ -115,6 +117,12 @@ def markdown(results: Results) -> str:
         ]
         lines += table(one.figures)
     return "\n".join(lines) + "\n"
+
+
+def _busy(on: Machine) -> str:
+    if on.load[0] <= on.cores * BUSY:
+        return ""
+    return " **The machine was busy with other work: read the wall times as upper bounds.**"
 
 
 if __name__ == "__main__":
