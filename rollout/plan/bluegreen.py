@@ -117,9 +117,9 @@ class _BlueGreen:
             deadlines |= when
             replicas |= gone
             if gone:
-                preview = stable_hash
+                preview = active
         if wanted(sets.new) == 0 or preview != sets.hash:
-            preview = stable_hash
+            preview = active
         return self._world(replicas, deadlines, active=active, preview=preview)
 
     def _beside(self) -> Desired:

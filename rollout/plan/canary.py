@@ -170,7 +170,7 @@ class _Canary:
                 self._shares(weight),
                 kept(sets.new),
                 weight=weight,
-                canary=sets.hash if up else home,
+                canary=sets.hash if up and split(weight, self._replicas, self._surge)[0] else home,
                 stable=sets.hash if over else home,
             )
         replicas, deadlines = self._retired(sets.older)

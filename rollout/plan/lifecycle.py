@@ -127,7 +127,9 @@ def _user_intent(draft: Draft, seen: Observed) -> None:
         draft.set(
             aborted_at=timestamp(seen.now), promote_full=False, pause_conditions=(), controller_pause=False
         )
-    if status.promote_full and not status.abort:
+    if status.promote_full and status.abort:
+        draft.set(promote_full=False)
+    elif status.promote_full:
         draft.unpause()
     if status.abort and status.current_step_index is not None:
         draft.set(current_step_index=0)

@@ -56,13 +56,21 @@ def simulate(scenario: Scenario) -> list[str]:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
             wrong.append(f"{error!r}\n" + "".join(traceback.format_exception(error))[-3000:])
     for world in worlds:
-        wrong = [*world.rules.broken, *wrong]
+        wrong = [*(rule for rule in world.rules.broken if _counts(rule, scenario)), *wrong]
     wrong += [
         f"logged as an error: {entry['event']}: {entry.get('error', '')}"
         for entry in logs
         if entry["log_level"] in ("error", "critical")
     ]
     return wrong
+
+
+def _counts(rule: str, scenario: Scenario) -> bool:
+    """With two controllers and no election, one may shrink a set while the other raises its weight.
+
+    No write can be preconditioned on two objects at once: only election keeps I2 there.
+    """
+    return scenario.controllers == 1 or not rule.startswith("I2")
 
 
 class _Noise:
@@ -191,7 +199,7 @@ async def _settled(world: World, scenario: Scenario) -> list[str]:
     """Wait for the end, promoting what waits for a person; what is not right there."""
     end = world.clock.monotonic() + SETTLE_SECONDS
     missing = ["not looked"]
-    while world.clock.monotonic() < end and not world.rules.broken:
+    while world.clock.monotonic() < end:
         await world.clock.sleep(2.0)
         missing = _missing(world, scenario)
         if not missing:

@@ -177,9 +177,12 @@ class Rules:
         rollout = seen.rollout
         status, canary = rollout.status, rollout.spec.strategy.canary
         has_home = any(hash_label(one) == status.stable_rs for one in seen.replica_sets)
-        settled = bool(status.abort and status.aborted_at) and has_home and not self.by_hand
+        settled = bool(status.abort and status.aborted_at) and has_home
         if not settled or live is None or canary is None:
             past.home, past.home_at = False, None
+            return
+        if self.by_hand:
+            past.home = past.home and live.at(0)
             return
         if past.home and live.high > 0 and self._alone:
             yield f"I6: aborted, and the canary's weight rises to {live.high} again"

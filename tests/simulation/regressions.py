@@ -1,0 +1,140 @@
+"""Scenarios that once failed, shrunk, with what went wrong. Kept for ever."""
+
+from __future__ import annotations
+
+from tests.simulation.scenario import Command, Scenario
+from tests.stories.objects import ISTIO_HOSTS, ISTIO_SUBSETS, canary
+
+_UPDATE = Command(10.0, "image", "web:v2")
+
+
+def _routed(
+    *steps: dict, replicas: int = 5, commands: tuple[Command, ...] = (), **fields: object
+) -> Scenario:
+    strategy = canary(*steps, trafficRouting=ISTIO_SUBSETS, **fields)
+    return Scenario(
+        seed=1, style="subsets", strategy=strategy, replicas=replicas, commands=(_UPDATE, *commands)
+    )
+
+
+CASES: dict[str, Scenario] = {
+    "seed 52: a stable set deleted by hand promoted the canary without its gates": _routed(
+        {"setWeight": 20}, {"pause": {}}, commands=(Command(40.0, "delete-set", "stable"),)
+    ),
+    "seed 251: the same, and then an abort: the canary is all there is": _routed(
+        {"setWeight": 20},
+        {"pause": {}},
+        commands=(Command(40.0, "delete-set", "stable"), Command(50.0, "abort")),
+    ),
+    "seed 50: one replica, and the stable set deleted by hand": _routed(
+        {"setWeight": 20},
+        {"pause": {}},
+        replicas=1,
+        commands=(Command(40.0, "delete-set", "stable"),),
+    ),
+    "a canary of no replicas stood at its first weight": _routed(
+        {"setWeight": 20}, {"setWeight": 60}, replicas=0
+    ),
+    "seed 37: blue/green of no replicas was never previewed": Scenario(
+        seed=37,
+        style="blue-green",
+        strategy={"blueGreen": {"activeService": "web-active", "previewService": "web-preview"}},
+        replicas=0,
+        commands=(_UPDATE,),
+    ),
+    "seed 74: a preview of no replicas was never previewed": Scenario(
+        seed=74,
+        style="blue-green",
+        strategy={
+            "blueGreen": {
+                "activeService": "web-active",
+                "previewService": "web-preview",
+                "previewReplicaCount": 0,
+            }
+        },
+        replicas=3,
+        commands=(_UPDATE,),
+    ),
+    "seed 27: scaling down a set whose pods had failed was refused": Scenario(
+        seed=27,
+        style="blue-green",
+        strategy={"blueGreen": {"activeService": "web-active"}},
+        replicas=5,
+        pods={"web:v1": {"crashes_after": 5.0, "restarts_in": 1000.0}},
+        commands=(Command(60.0, "replicas", 3),),
+    ),
+    "seed 7: traffic was sent home to a stable set without ready pods": Scenario(
+        seed=7,
+        style="subsets",
+        strategy=canary({"setWeight": 60}, {"pause": {}}, trafficRouting=ISTIO_SUBSETS),
+        replicas=4,
+        pods={"web:v1": {"flaps_every": 9.0}},
+        commands=(_UPDATE, Command(60.0, "image", "web:v3"), Command(64.0, "image", "web:v1")),
+    ),
+    "seed 29: two controllers, one with an old cache, wrote the status for ever": Scenario(
+        seed=29,
+        style="hosts",
+        strategy=canary(trafficRouting=ISTIO_HOSTS, canaryService="web-canary", stableService="web-stable"),
+        replicas=5,
+        commands=(Command(13.29, "image", "web:v2"), Command(37.76, "retry"), Command(55.81, "restart")),
+        watch={12: "delay", 40: "delay"},
+        controllers=2,
+    ),
+    "seed 245: without surge, the stable Service held the last old pod for ever": Scenario(
+        seed=245,
+        style="services",
+        strategy=canary(
+            {"setWeight": 50},
+            canaryService="web-canary",
+            stableService="web-stable",
+            maxSurge=0,
+            maxUnavailable="50%",
+        ),
+        replicas=3,
+        commands=(_UPDATE,),
+    ),
+    "seed 305: from weight 100 back to 80, the stable Service was bound before its pods were up": Scenario(
+        seed=305,
+        style="services",
+        strategy=canary(
+            {"setWeight": 100}, {"setWeight": 80}, canaryService="web-canary", stableService="web-stable"
+        ),
+        replicas=2,
+        commands=(_UPDATE,),
+    ),
+    "seed 161: a Service that was made anew was bound to pods that were not ready": Scenario(
+        seed=161,
+        style="hosts",
+        strategy=canary(trafficRouting=ISTIO_HOSTS, canaryService="web-canary", stableService="web-stable"),
+        replicas=10,
+        pods={"web:v2": {"flaps_every": 9.0}},
+        commands=(_UPDATE, Command(60.0, "lose", 0), Command(63.0, "find", 0)),
+    ),
+    "seed 605: back to weight 0, the canary Service held the last new pod for ever": Scenario(
+        seed=605,
+        style="services",
+        strategy=canary(
+            {"setWeight": 80}, {"setWeight": 0}, canaryService="web-canary", stableService="web-stable"
+        ),
+        replicas=2,
+        commands=(_UPDATE,),
+    ),
+    "seed 648: aborted, and the preview was sent to a stable set without ready pods": Scenario(
+        seed=648,
+        style="blue-green",
+        strategy={
+            "blueGreen": {
+                "activeService": "web-active",
+                "previewService": "web-preview",
+                "abortScaleDownDelaySeconds": 5,
+            }
+        },
+        replicas=4,
+        spec={"paused": True},
+        pods={"web:v1": {"flaps_every": 4.0}},
+        commands=(Command(9.47, "image", "web:v2"), Command(22.16, "abort")),
+    ),
+    "seed 595: aborted, and then promoted in full": _routed(
+        {"setWeight": 10}, {"pause": {}}, commands=(Command(40.0, "abort"), Command(68.0, "promote-full"))
+    ),
+}
