@@ -66,6 +66,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
     logs = log_source(arguments.node_state, clock) if arguments.node_state is not None else None
     server = ApiServer(storage, arguments.state, clock, port=arguments.port, logs=logs)
     await server.start()
+    storage.trust(server.authority.decode())
     file = arguments.state / "kubeconfig"
     server.write_kubeconfig(file)
     _announce(server, file, arguments.state)
