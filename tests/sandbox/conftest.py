@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -40,6 +41,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory, prometheus: None) -> Iterat
 @pytest.fixture
 async def world(ground: Ground, request: pytest.FixtureRequest) -> AsyncIterator[World]:
     """A namespace of its own, watched."""
-    name = re.sub("[^a-z0-9]+", "-", request.node.name.lower().removeprefix("test_"))[:50].strip("-")
+    words = re.sub("[^a-z0-9]+", "-", request.node.name.lower().removeprefix("test_"))
+    name = f"{words[:40].strip('-')}-{zlib.crc32(request.node.name.encode()):08x}"
     async with world_in(ground, name) as found:
         yield found

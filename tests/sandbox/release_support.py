@@ -171,10 +171,14 @@ class Load:
         return found
 
     async def answered_by(self, *versions: str) -> None:
-        """Wait until exactly these versions answer, and forget what was before."""
+        """Wait until exactly these versions answer."""
         async with asyncio.timeout(PATIENCE):
             while (await self.sample(60)).keys() != set(versions):
                 await asyncio.sleep(0.1)
+
+    async def begun(self, *versions: str) -> None:
+        """Wait until exactly these versions answer, and forget what was before: now it counts."""
+        await self.answered_by(*versions)
         self.lost.clear()
         self.answers.clear()
 

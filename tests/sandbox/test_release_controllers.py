@@ -115,7 +115,7 @@ async def release_under_way(world: World) -> AsyncIterator[Load]:
     await world.apply(template(), *canary(*STEPS, {"analysis": GATE}))
     await world.phase("Healthy")
     async with Load(world.ground.sandbox.gateway, f"{APP}.{world.namespace}").running() as load:
-        await load.answered_by("v1")
+        await load.begun("v1")
         await world.set_image("v2")
         await world.until(lambda: world.step() >= 3, "the release is under way")
         yield load

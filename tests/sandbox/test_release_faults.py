@@ -31,7 +31,7 @@ pytestmark = pytest.mark.sandbox
 async def loaded(world: World, service: str = APP) -> AsyncIterator[Load]:
     """Load on a Service that answers already."""
     async with Load(world.ground.sandbox.gateway, f"{service}.{world.namespace}").running() as load:
-        await load.answered_by("v1")
+        await load.begun("v1")
         yield load
 
 
@@ -68,28 +68,6 @@ async def test_a_canary_goes_on_to_its_end_however_often_the_controller_is_kille
     world.steps_never_fell()
 
 
-@pytest.mark.slow
-async def test_a_blue_green_release_goes_on_to_its_end_however_often_the_controller_is_killed(
-    ground: Ground, world: World
-):
-    await world.apply(template(), *blue_green(prePromotionAnalysis=GATE, postPromotionAnalysis=GATE))
-    await world.phase("Healthy")
-    async with loaded(world, f"{APP}-active") as load:
-        await world.set_image("v2")
-        await kill_controller_at(
-            world,
-            ("v2's ReplicaSet is there", lambda: "v2" in world.sizes()),
-            ("the preview is analysed", lambda: len(world.runs()) == 1),
-            ("v2 is active and analysed", lambda: len(world.runs()) == 2),
-            ("v2 is stable", lambda: world.status()["stableRS"] == world.status()["currentPodHash"]),
-        )
-        await world.phase("Healthy")
-        await world.until(lambda: world.sizes() == {"v1": 0, "v2": 3}, "the old pods are gone")
-    assert load.lost == {}
-    assert {version for version, _ in load.answers} == {"v1", "v2"}
-    assert [run["status"]["phase"] for run in world.runs()] == ["Successful"] * 2
-
-
 def errors(world: World) -> int:
     results = [run.get("status", {}).get("metricResults") or [{}] for run in world.runs()]
     return sum(one.get("error", 0) for result in results for one in result)
@@ -118,6 +96,28 @@ async def test_a_silent_prometheus_never_promotes_and_ends_in_an_abort(ground: G
     assert run["status"]["metricResults"][0].get("successful", 0) == 0
     assert world.status()["message"].startswith("RolloutAborted")
     assert load.lost == {}
+
+
+@pytest.mark.slow
+async def test_a_blue_green_release_goes_on_to_its_end_however_often_the_controller_is_killed(
+    ground: Ground, world: World
+):
+    await world.apply(template(), *blue_green(prePromotionAnalysis=GATE, postPromotionAnalysis=GATE))
+    await world.phase("Healthy")
+    async with loaded(world, f"{APP}-active") as load:
+        await world.set_image("v2")
+        await kill_controller_at(
+            world,
+            ("v2's ReplicaSet is there", lambda: "v2" in world.sizes()),
+            ("the preview is analysed", lambda: len(world.runs()) == 1),
+            ("v2 is active and analysed", lambda: len(world.runs()) == 2),
+            ("v2 is stable", lambda: world.status()["stableRS"] == world.status()["currentPodHash"]),
+        )
+        await world.phase("Healthy")
+        await world.until(lambda: world.sizes() == {"v1": 0, "v2": 3}, "the old pods are gone")
+    assert load.lost == {}
+    assert {version for version, _ in load.answers} == {"v1", "v2"}
+    assert [run["status"]["phase"] for run in world.runs()] == ["Successful"] * 2
 
 
 @pytest.mark.slow
@@ -162,7 +162,7 @@ async def test_a_killed_envoy_is_said_in_one_line_and_the_release_goes_on(ground
         assert said.startswith("envoy was killed by SIGKILL; ")
         assert "Traffic stops while it is away" in said
         assert "\n" not in said
-        await load.answered_by("v1", "v2")
+        await load.begun("v1", "v2")
         assert (await world.rollout("promote", APP)).code == 0
         await world.phase("Healthy", step=4)
     assert load.lost == {}

@@ -16,6 +16,8 @@ from tests.sandbox.release_support import (
     canary,
     example,
     pause,
+    rollout,
+    service,
     share_is,
     template,
     world_in,
@@ -100,6 +102,53 @@ async def test_a_failed_gate_sends_all_traffic_back_and_loses_no_request(ground:
         assert await converged(load, "v1", 100)
         await world.until(lambda: world.sizes() == {"v1": 3, "v2": 0}, "the canary is gone")
         assert await load.sample(100) == {"v1": 100}
+    assert load.lost == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "end"),
+    [
+        (("abort", APP), {"v1": 3, "v2": 0}),
+        (("promote", APP, "--full"), {"v1": 0, "v2": 3}),
+        (("set", "image", APP, f"{APP}={APP}:v1"), {"v1": 3, "v2": 0}),
+        (("set", "image", APP, f"{APP}={APP}:v3"), {"v1": 0, "v2": 0, "v3": 3}),
+        (("undo", APP), {"v1": 3, "v2": 0}),
+    ],
+    ids=["abort", "promote-full", "back", "newer", "undo"],
+)
+async def test_a_persons_word_in_the_middle_of_a_canary_loses_no_request(
+    ground: Ground, world: World, words: tuple[str, ...], end: dict[str, int]
+):
+    steps = ({"setWeight": 40}, pause("3s"), {"setWeight": 70}, pause("1s"))
+    await world.apply(*canary(*steps))
+    await world.phase("Healthy")
+    async with Load(ground.sandbox.gateway, f"{APP}.{world.namespace}").running() as load:
+        await load.begun("v1")
+        await world.set_image("v2")
+        await world.phase("Paused", step=1)
+        await load.answered_by("v1", "v2")
+        assert (await world.rollout(*words)).code == 0
+        await world.until(lambda: world.sizes() == end, f"the pods are {end}")
+        await world.until(lambda: world.weight() == 0, "the route is at rest")
+        await load.answered_by(*(version for version, pods in end.items() if pods))
+        assert load.lost == {}
+    assert world.status()["phase"] == ("Degraded" if words[0] == "abort" else "Healthy")
+
+
+async def test_a_canary_by_the_share_of_pods_loses_no_request(ground: Ground, world: World):
+    strategy = {"maxSurge": 1, "maxUnavailable": 0, "steps": [{"setWeight": 25}, pause(), {"setWeight": 75}]}
+    await world.apply(service(), rollout({"canary": strategy}, replicas=4))
+    await world.phase("Healthy")
+    async with Load(ground.sandbox.gateway, f"{APP}.{world.namespace}").running() as load:
+        await load.begun("v1")
+        await world.set_image("v2")
+        await world.phase("Paused", step=1)
+        await world.until(lambda: world.sizes() == {"v1": 3, "v2": 1}, "one pod of four is new")
+        assert await converged(load, "v2", 25)
+        assert (await world.rollout("promote", APP)).code == 0
+        await world.phase("Healthy", step=3)
+        await world.until(lambda: world.sizes() == {"v1": 0, "v2": 4}, "the old pods are gone")
+        await load.answered_by("v2")
     assert load.lost == {}
 
 

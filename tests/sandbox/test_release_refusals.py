@@ -155,7 +155,7 @@ async def test_with_data_a_release_goes_on_in_the_next_sandbox_where_it_was(tmp_
             assert len(world.sizes()) == 2
             load = Load(ground.sandbox.gateway, f"{APP}.shop")
             async with load.running():
-                await load.answered_by("v1", "v2")
+                await load.begun("v1", "v2")
                 await world.phase("Paused", step=1)
                 assert (await world.rollout("promote", APP)).code == 0
                 await world.phase("Healthy", step=3)
