@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
 from rollout.api.rollout import HASH_LABEL
@@ -59,31 +60,32 @@ def equivalent(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
     Every field of one must equal that of the other, save that a field absent from one side may have the API's
     default on the other. Absent, null, "", [] and {} are the same.
     """
-    return _same(_bare(without_hash(wanted)), _bare(without_hash(live)))
+    return _same(_host_ports(_bare(without_hash(wanted))), _host_ports(_bare(without_hash(live))), "")
 
 
 # Values that the API server fills into a pod template (k8s.io/api core/v1 defaulting), by field name.
-_DEFAULTS: dict[str, tuple[Any, ...]] = {
-    "dnsPolicy": ("ClusterFirst",),
-    "restartPolicy": ("Always",),
-    "schedulerName": ("default-scheduler",),
-    "terminationGracePeriodSeconds": (30,),
-    "terminationMessagePath": ("/dev/termination-log",),
-    "terminationMessagePolicy": ("File",),
-    "imagePullPolicy": ("Always", "IfNotPresent"),
-    "protocol": ("TCP",),
-    "scheme": ("HTTP",),
-    "periodSeconds": (10,),
-    "successThreshold": (1,),
-    "failureThreshold": (3,),
-    "timeoutSeconds": (1,),
-    "defaultMode": (420,),
-    "apiVersion": ("v1",),
-    "enableServiceLinks": (True,),
-    "preemptionPolicy": ("PreemptLowerPriority",),
-    "procMount": ("Default",),
-    "expirationSeconds": (3600,),
+_DEFAULTS: dict[str, Any] = {
+    "dnsPolicy": "ClusterFirst",
+    "restartPolicy": "Always",
+    "schedulerName": "default-scheduler",
+    "terminationGracePeriodSeconds": 30,
+    "terminationMessagePath": "/dev/termination-log",
+    "terminationMessagePolicy": "File",
+    "protocol": "TCP",
+    "scheme": "HTTP",
+    "periodSeconds": 10,
+    "successThreshold": 1,
+    "failureThreshold": 3,
+    "timeoutSeconds": 1,
+    "defaultMode": 420,
+    "apiVersion": "v1",
+    "enableServiceLinks": True,
+    "preemptionPolicy": "PreemptLowerPriority",
+    "procMount": "Default",
+    "expirationSeconds": 3600,
 }
+# Maps whose keys are the user's own words.
+_FREE = frozenset({"labels", "annotations", "nodeSelector", "matchLabels"})
 
 
 def _bare(value: Any) -> Any:
@@ -96,46 +98,93 @@ def _bare(value: Any) -> Any:
     return value
 
 
-def _same(one: Any, other: Any) -> bool:
+def _host_ports(template: dict[str, Any]) -> dict[str, Any]:
+    """On the host's network every port is a host port of the same number, said or not."""
+    spec = template.get("spec")
+    if not isinstance(spec, dict) or not spec.get("hostNetwork"):
+        return template
+
+    def said(container: Any) -> Any:
+        if not isinstance(container, dict) or not isinstance(container.get("ports"), list):
+            return container
+        ports = [
+            {"hostPort": port["containerPort"], **port}
+            if isinstance(port, dict) and "containerPort" in port
+            else port
+            for port in container["ports"]
+        ]
+        return {**container, "ports": ports}
+
+    lists = ("containers", "initContainers", "ephemeralContainers")
+    changed = {key: [said(one) for one in spec[key]] for key in lists if isinstance(spec.get(key), list)}
+    return {**template, "spec": {**spec, **changed}}
+
+
+def _same(one: Any, other: Any, inside: str) -> bool:
+    """Whether two values of the field `inside` mean the same."""
     if isinstance(one, dict) and isinstance(other, dict):
-        return all(_same_field(key, one, other) for key in {*one, *other})
+        if inside in _FREE:
+            return one == other
+        if inside == "resources":
+            one, other = _asked(one), _asked(other)
+        return all(_same_field(key, one, other, inside) for key in {*one, *other})
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
+        return len(one) == len(other) and all(_same(a, b, inside) for a, b in zip(one, other, strict=True))
+    if inside == "sizeLimit":
+        return _amount(one) == _amount(other)
     return type(one) is type(other) and bool(one == other)
 
 
-def _same_field(key: str, one: dict[str, Any], other: dict[str, Any]) -> bool:
+def _same_field(key: str, one: dict[str, Any], other: dict[str, Any], inside: str) -> bool:
     if key in one and key in other:
-        return _same(one[key], other[key]) or (
-            key in _QUANTITY_MAPS and _same_quantities(one[key], other[key])
-        )
-    value = one.get(key, other.get(key))
+        return _same(one[key], other[key], key)
+    has, lacks = (one, other) if key in one else (other, one)
+    value = has[key]
     if key == "serviceAccount":  # the deprecated twin of serviceAccountName
         return value in (one.get("serviceAccountName"), other.get("serviceAccountName"))
-    if key == "requests":  # filled from limits
-        limits = (one if key not in one else other).get("limits") or {}
-        return isinstance(value, dict) and all(limits.get(name) == amount for name, amount in value.items())
-    return any(type(value) is type(default) and value == default for default in _DEFAULTS.get(key, ()))
+    if key == "serviceAccountName":
+        return bool(value == lacks.get("serviceAccount"))
+    if key == "imagePullPolicy":
+        return bool(value == _pull_policy(str(lacks.get("image", ""))))
+    if key == "path" and inside == "httpGet":
+        return bool(value == "/")
+    default = _DEFAULTS.get(key)
+    return type(value) is type(default) and bool(value == default)
 
 
-_QUANTITY_MAPS = frozenset({"limits", "requests"})
+def _pull_policy(image: str) -> str:
+    """Always for an image without tag and digest, or with the tag latest."""
+    if "@" in image:
+        return "IfNotPresent"
+    tag = image.rpartition("/")[2].partition(":")[2]
+    return "Always" if tag in ("", "latest") else "IfNotPresent"
+
+
+def _asked(resources: dict[str, Any]) -> dict[str, Any]:
+    """A container's resources as amounts; what is limited and not requested is requested as much."""
+    limits, requests = resources.get("limits"), resources.get("requests")
+    if not isinstance(limits or {}, dict) or not isinstance(requests or {}, dict):
+        return resources
+    top = {name: _amount(value) for name, value in (limits or {}).items()}
+    return {
+        **resources,
+        "limits": top,
+        "requests": {**top, **{name: _amount(value) for name, value in (requests or {}).items()}},
+    }
+
+
 _SUFFIXES = {
-    "": 1, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18,
-    "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60,
+    "": "1", "n": "1e-9", "u": "1e-6", "m": "1e-3", "k": "1e3", "M": "1e6", "G": "1e9", "T": "1e12", "P": "1e15",
+    "E": "1e18", "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60,
 }  # fmt: skip
 
 
-def _same_quantities(one: Any, other: Any) -> bool:
-    """Whether two resource lists are equal as amounts: the API server writes "0.5" as "500m"."""
-    if not (isinstance(one, dict) and isinstance(other, dict)) or one.keys() != other.keys():
-        return False
-    return all(_amount(one[name]) == _amount(other[name]) is not None for name in one)
-
-
-def _amount(value: Any) -> float | None:
+def _amount(value: Any) -> Any:
+    """A quantity as text of its amount ("0.5" and "500m" are the same); what is none stays as it is."""
     text = str(value)
     digits = text.rstrip("numkMGTPEi")
     try:
-        return round(float(digits) * _SUFFIXES[text[len(digits) :]], 12)
+        amount = Fraction(digits) * Fraction(_SUFFIXES[text[len(digits) :]])
     except (ValueError, KeyError):
-        return None
+        return value
+    return str(amount)
