@@ -11,6 +11,7 @@ from rollout.runtime.clock import Clock
 
 BURST = 60.0
 PER_SECOND = 2.0
+LEAST_WAIT = 0.1
 
 
 class Pace:
@@ -29,7 +30,7 @@ class Pace:
         left = min(self._burst, left + (now - since) * self._rate)
         if left < 1.0:
             self._left[key] = (left, now)
-            return (1.0 - left) / self._rate
+            return max(LEAST_WAIT, (1.0 - left) / self._rate)
         self._left[key] = (left - 1.0, now)
         return 0.0
 

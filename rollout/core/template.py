@@ -10,7 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 from rollout.api.rollout import HASH_LABEL
 
@@ -60,7 +63,14 @@ def equivalent(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
     Every field of one must equal that of the other, save that a field absent from one side may have the API's
     default on the other. Absent, null, "", [] and {} are the same.
     """
-    return _same(_host_ports(_bare(without_hash(wanted))), _host_ports(_bare(without_hash(live))), "")
+    one, other = _prepared(msgspec.json.encode(wanted)), _prepared(msgspec.json.encode(live))
+    return one is other or _same(one, other, "")
+
+
+@lru_cache(maxsize=1024)
+def _prepared(template: bytes) -> dict[str, Any]:
+    """A template made ready to be compared. The same few are asked about at every look."""
+    return _host_ports(_bare(without_hash(msgspec.json.decode(template))))
 
 
 # Values that the API server fills into a pod template (k8s.io/api core/v1 defaulting), by field name.
@@ -124,14 +134,14 @@ def _same(one: Any, other: Any, inside: str) -> bool:
     """Whether two values of the field `inside` mean the same."""
     if isinstance(one, dict) and isinstance(other, dict):
         if inside in _FREE:
-            return one == other
+            return bool(one == other)
         if inside == "resources":
             one, other = _asked(one), _asked(other)
         return all(_same_field(key, one, other, inside) for key in {*one, *other})
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(_same(a, b, inside) for a, b in zip(one, other, strict=True))
     if inside == "sizeLimit":
-        return _amount(one) == _amount(other)
+        return bool(_amount(one) == _amount(other))
     return type(one) is type(other) and bool(one == other)
 
 
@@ -175,7 +185,7 @@ def _asked(resources: dict[str, Any]) -> dict[str, Any]:
 
 _SUFFIXES = {
     "": "1", "n": "1e-9", "u": "1e-6", "m": "1e-3", "k": "1e3", "M": "1e6", "G": "1e9", "T": "1e12", "P": "1e15",
-    "E": "1e18", "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60,
+    "E": "1e18", "Ki": str(2**10), "Mi": str(2**20), "Gi": str(2**30), "Ti": str(2**40), "Pi": str(2**50), "Ei": str(2**60),
 }  # fmt: skip
 
 
