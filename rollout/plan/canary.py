@@ -306,7 +306,7 @@ class _Canary:
 
     def _has_pods(self, one: ReplicaSet | None) -> bool:
         """Whether a Service or destination may be bound to this set."""
-        return self._replicas == 0 or (one is not None and settled(one) and available(one) > 0)
+        return one is not None and (self._replicas == 0 or (settled(one) and available(one) > 0))
 
     def _can_take_all(self, one: ReplicaSet | None) -> bool:
         return self._can_take(one, 100)

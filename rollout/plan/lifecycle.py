@@ -5,7 +5,9 @@ User intent is honoured here, before routing or analysis is looked at, so that n
 
 from __future__ import annotations
 
-from rollout.api.codec import plain
+from functools import lru_cache
+
+from rollout.api.codec import decode, encode
 from rollout.api.meta import timestamp
 from rollout.api.rollout import BlueGreenStatus, CanaryStatus, Step
 from rollout.core.observed import Observed, saturated, scale_down_deadline
@@ -22,7 +24,7 @@ def begin(seen: Observed, *, gateless: bool = False) -> tuple[Draft, tuple[str, 
     draft = Draft(seen)
     before, sets = seen.rollout.status, seen.sets
     steps = steps_of(seen)
-    steps_hash = hash_of([plain(step) for step in steps]) if steps else ""
+    steps_hash = _steps_hash(encode(steps)) if steps else ""
     first = before.observed_generation == ""
     new_template = before.current_pod_hash != sets.hash
     new_steps = (
@@ -49,6 +51,12 @@ def begin(seen: Observed, *, gateless: bool = False) -> tuple[Draft, tuple[str, 
     _user_intent(draft, seen)
     over = runs.superseded(seen) if new_steps or retry else ()
     return draft, over
+
+
+@lru_cache(maxsize=1024)
+def _steps_hash(steps: bytes) -> str:
+    """The hash of steps given as JSON. The same ones are asked about at every look."""
+    return hash_of(decode(steps))
 
 
 def steps_of(seen: Observed) -> tuple[Step, ...]:
