@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -47,9 +49,8 @@ class Demo:
 
 @asynccontextmanager
 async def demo(tmp_path: Path, *options: str) -> AsyncIterator[Demo]:
-    """A demo; every process of it is found by its folder for temporary files."""
-    folder, output = tmp_path / "tmp", tmp_path / "output"
-    folder.mkdir()
+    """A demo; every process of it is found by its folder for temporary files (short, as they usually are)."""
+    folder, output = Path(tempfile.mkdtemp(prefix="demo-")), tmp_path / "output"
     argv = [sys.executable, "-m", "rollout.cli.main", "demo", *options]
     with output.open("wb") as file:
         process = subprocess.Popen(
@@ -66,6 +67,7 @@ async def demo(tmp_path: Path, *options: str) -> AsyncIterator[Demo]:
         process.kill()
         process.wait()
         await until(lambda: processes_naming(str(folder)) == [], "no process of the demo is left", 30)
+        shutil.rmtree(folder)
 
 
 async def under_load(running: Demo) -> None:

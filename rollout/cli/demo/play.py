@@ -148,8 +148,10 @@ def _alive(process: Process, log: Path) -> None:
 
 
 def _last(log: Path) -> str:
+    """What a command says of its end: its error, else its last lines."""
     lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-    return " | ".join(lines[-3:]) or "it said nothing"
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return " | ".join(errors[-1:] or lines[-3:]) or "it said nothing"
 
 
 def _command(children: Supervisor, state: StateDirectory, folder: Path) -> Command:

@@ -46,13 +46,32 @@ def files_in(root: Path) -> EnvoyFiles:
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     (root / "config").mkdir(exist_ok=True)
     socket = root / "admin.sock"
-    if len(os.fsencode(socket)) > _SOCKET_PATH_LIMIT:
-        short = Path(tempfile.gettempdir()) / f"surefoot-{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}"
-        short.mkdir(mode=0o700, exist_ok=True)
+    if _too_long(socket):
+        socket = _short_directory(root) / "admin.sock"
+    return EnvoyFiles(root, socket)
+
+
+def _short_directory(root: Path) -> Path:
+    """A private directory for the socket of `root`, the same each time. A long TMPDIR gives way to /tmp."""
+    name = f"surefoot-{hashlib.sha256(os.fsencode(root)).hexdigest()[:16]}"
+    places = (Path(tempfile.gettempdir()), Path("/tmp"))  # noqa: S108 - made with mode 0700, owner checked
+    for short in (place / name for place in places if not _too_long(place / name / "admin.sock")):
+        try:
+            short.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise SandboxError(
+                f"cannot make {short}: {error.strerror}; choose a shorter directory with --state"
+            ) from error
         if short.stat().st_uid != os.getuid() or short.is_symlink():
             raise SandboxError(f"{short} is not ours; remove it, or choose a shorter directory with --state")
-        socket = short / "admin.sock"
-    return EnvoyFiles(root, socket)
+        return short
+    raise SandboxError(
+        f"{root} is too long a path for a unix socket; choose a shorter directory with --state"
+    )
+
+
+def _too_long(socket: Path) -> bool:
+    return len(os.fsencode(socket)) > _SOCKET_PATH_LIMIT
 
 
 def remove_socket(files: EnvoyFiles) -> None:
