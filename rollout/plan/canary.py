@@ -110,6 +110,8 @@ class _Canary:
         deadlines |= kept(sets.stable)
         canary_target = self._live.canary_hash
         delay = self._abort_delay()
+        if not self._live.at(0):
+            deadlines |= kept(sets.new)  # its time begins when the traffic has left it
         if sets.new is not None and delay is not None and self._live.at(0):
             gone, when = retire_older(self._draft, (sets.new,), delay=delay)
             deadlines |= when

@@ -47,6 +47,7 @@ class _Past(msgspec.Struct):
     """What is remembered of one Rollout between writes."""
 
     picture: Picture | None = None
+    exact: Picture | None = None
     rollout: Rollout | None = None
     live: Live | None = None
     home: bool = False
@@ -114,9 +115,11 @@ class Rules:
         live = None
         if router is not None and not router.problems(seen):
             live = router.live(seen)
-        picture = self._lenient(safety.observe(seen, live), past)
-        if past.picture is not None and not self.by_hand:
-            yield from violations(past.picture, picture)
+        exact = safety.observe(seen, live)
+        picture = self._lenient(exact, past)
+        if past.picture is not None and past.exact is not None and not self.by_hand:
+            yield from (rule for rule in violations(past.picture, picture) if not rule.startswith("I3"))
+            yield from (rule for rule in violations(past.exact, exact) if rule.startswith("I3"))
         yield from self._home_and_kept(seen, live, past)
         yield from self._recorded_first(seen, live, past)
         yield from self._waits(rollout, past)
@@ -129,7 +132,7 @@ class Rules:
             or (past.rollout.status.aborted_at and not rollout.status.aborted_at)
         ):
             past.skipped.clear()
-        past.picture, past.rollout, past.live = picture, rollout, live
+        past.picture, past.exact, past.rollout, past.live = picture, exact, rollout, live
 
     def _lenient(self, picture: Picture, past: _Past) -> Picture:
         """The picture with the pods that were ready a moment ago: nobody can know of a failure before it is told."""
