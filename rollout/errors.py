@@ -13,7 +13,7 @@ server raises the same classes that the client raises, so both sides share one v
 | Invalid, BadRequest | our own fault or the user's: say it, do not hammer |
 | InvalidSpec | condition InvalidSpec, then wait for a change |
 | ProviderError | a measurement of phase Error, never a failed reconcile |
-| InvariantBroken | stop touching this object, loudly |
+| InvariantBroken | nothing of the plan is carried out; said loudly, decided again slowly |
 """
 
 from __future__ import annotations

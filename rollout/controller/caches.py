@@ -25,7 +25,9 @@ from rollout.api.resources import (
 from rollout.api.rollout import HASH_LABEL, MANAGED_BY, Rollout
 from rollout.api.workload import Pod, ReplicaSet, Service
 from rollout.core.observed import Observed, RouteKey, TemplateKey
+from rollout.core.problem import Problem
 from rollout.core.references import references
+from rollout.core.validate_analysis import validate_template
 from rollout.errors import InvalidSpec
 from rollout.plan.references import route_keys, template_keys
 from rollout.runtime.clock import Clock
@@ -35,6 +37,8 @@ from rollout.runtime.kube import Kube, Object
 # A reference in the index of Rollouts: "plural.group/namespace/name".
 REFERS = "refers"
 
+MAX_VALIDATED = 10_000
+
 Child = TypeVar("Child", ReplicaSet, AnalysisRun)
 
 
@@ -43,6 +47,7 @@ class Caches:
 
     def __init__(self, kube: Kube, clock: Clock, namespaces: Sequence[str] = ()) -> None:
         self._kube = kube
+        self._validated: dict[str, tuple[str, tuple[Problem, ...]]] = {}
 
         def informer(resource: Resource, labels: str = "", *, optional: bool = False) -> Informer:
             scope = namespaces if resource.namespaced else ()
@@ -88,6 +93,7 @@ class Caches:
         """The snapshot of one Rollout. Pods are read from the server, and only during a restart."""
         namespace, uid = rollout.metadata.namespace, rollout.metadata.uid
         restarting = rollout.spec.restart_at and rollout.spec.restart_at != rollout.status.restarted_at
+        templates, broken = self._templates(namespace, rollout)
         return Observed(
             now=now,
             rollout=rollout,
@@ -97,7 +103,8 @@ class Caches:
             services=self._services(rollout),
             rivals=self._rivals(rollout),
             routes=self._routes(rollout),
-            templates=self._templates(namespace, rollout),
+            templates=templates,
+            broken_templates=broken,
             pods=await self._pods(namespace, uid) if restarting else (),
         )
 
@@ -130,19 +137,35 @@ class Caches:
             if (obj := self.get(resource, key)) is not None
         }
 
-    def _templates(self, namespace: str, rollout: Rollout) -> dict[TemplateKey, AnalysisTemplate]:
-        """The templates that the Rollout names, and those that these name in turn."""
+    def _templates(
+        self, namespace: str, rollout: Rollout
+    ) -> tuple[dict[TemplateKey, AnalysisTemplate], dict[TemplateKey, tuple[Problem, ...]]]:
+        """The templates that the Rollout names and those that these name in turn; and the broken ones among them."""
         found: dict[TemplateKey, AnalysisTemplate] = {}
+        broken: dict[TemplateKey, tuple[Problem, ...]] = {}
         ahead = list(template_keys(rollout))
         while ahead:
             cluster, name = key = ahead.pop()
             resource = CLUSTER_ANALYSIS_TEMPLATES if cluster else ANALYSIS_TEMPLATES
             obj = self.get(resource, Key("" if cluster else namespace, name))
-            if key in found or obj is None:
+            if key in found or key in broken or obj is None:
                 continue
-            template = found[key] = view(obj, AnalysisTemplate, path=f"{resource.kind} {name}")
+            if problems := self._template_problems(obj):
+                broken[key] = problems
+                continue
+            template = found[key] = view(obj, AnalysisTemplate)
             ahead += [(ref.cluster_scope, ref.template_name) for ref in template.spec.templates]
-        return found
+        return found, broken
+
+    def _template_problems(self, obj: Object) -> tuple[Problem, ...]:
+        """What `validate_template` says; asked once per version of the object."""
+        version, uid = str(metadata(obj).get("resourceVersion")), str(metadata(obj).get("uid"))
+        known = self._validated.get(uid)
+        if known is None or known[0] != version:
+            if len(self._validated) > MAX_VALIDATED:
+                self._validated.clear()  # of templates that are long gone
+            known = self._validated[uid] = (version, tuple(validate_template(obj)))
+        return known[1]
 
     async def _pods(self, namespace: str, uid: str) -> tuple[Pod, ...]:
         sets = {one.metadata.uid for one in self._owned(REPLICA_SETS, uid, ReplicaSet)}

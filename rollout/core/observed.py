@@ -19,6 +19,7 @@ from rollout.api.resources import Resource
 from rollout.api.rollout import DESIRED_REPLICAS, HASH_LABEL, REVISION, SCALE_DOWN_DEADLINE, Rollout
 from rollout.api.workload import Pod, ReplicaSet, Service
 from rollout.core import template
+from rollout.core.problem import Problem
 
 # A reference to an analysis template: (is cluster-scoped, name).
 TemplateKey = tuple[bool, str]
@@ -29,7 +30,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Everything known about one Rollout at `now`. `raw` is the Rollout as it came over the wire.
 
     `replica_sets` and `runs` are those controlled by this Rollout; `services`, `routes` and `templates` those
-    it refers to and that exist. `pods` are its pods, filled only while a restart is under way. `rivals` says
+    it refers to and that exist; `broken_templates` what is wrong with those that cannot be used. `pods` are its pods, filled only while a restart is under way. `rivals` says
     which of its Services another Rollout has in hand (Service name -> Rollout name).
     """
 
@@ -42,6 +43,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     routes: Mapping[RouteKey, Mapping[str, Any]] = {}
     templates: Mapping[TemplateKey, AnalysisTemplate] = {}
     pods: tuple[Pod, ...] = ()
+    broken_templates: Mapping[TemplateKey, tuple[Problem, ...]] = {}
     rivals: Mapping[str, str] = {}
 
     @cached_property

@@ -67,9 +67,13 @@ def problems(seen: Observed) -> Iterator[Problem]:
     # Neither an abort nor scaling at rest may fail for the lack of a template that they do not use.
     gates_ahead = not seen.rollout.status.abort and not seen.sets.is_stable
     for template in refs.templates if gates_ahead else ():
-        if (template.cluster_scope, template.key.name) not in seen.templates:
+        key = (template.cluster_scope, template.key.name)
+        if key not in seen.templates and key not in seen.broken_templates:
             kind = "ClusterAnalysisTemplate" if template.cluster_scope else "AnalysisTemplate"
             yield invalid(template.path, template.key.name, f'{kind} "{template.key}" not found', _FIX)
+    for (cluster, name), broken in seen.broken_templates.items() if gates_ahead else ():
+        kind = "ClusterAnalysisTemplate" if cluster else "AnalysisTemplate"
+        yield from (Problem(f'{kind} "{name}"', str(one)) for one in broken)
     router = router_for(seen.rollout)
     if router is not None:
         yield from router.problems(seen)
