@@ -10,8 +10,6 @@ from datetime import timedelta
 from typing import Any
 
 from rollout.api.rollout import (
-    DEFAULT_ABORT_SCALE_DOWN_DELAY_SECONDS,
-    DEFAULT_SCALE_DOWN_DELAY_SECONDS,
     BlueGreenStrategy,
     RolloutAnalysis,
 )
@@ -21,7 +19,7 @@ from rollout.core.observed import Observed, available, hash_label, saturated, se
 from rollout.plan import runs
 from rollout.plan.draft import Draft
 from rollout.plan.lifecycle import fast_rollback, within_rollback_window
-from rollout.plan.sets import kept, new_object, retire_older
+from rollout.plan.sets import abort_delay, bindings, kept, made, retire_older, scale_down_delay
 from rollout.plan.steps import overruled
 from rollout.traffic.services import selected_hash
 
@@ -110,7 +108,7 @@ class _BlueGreen:
         replicas, deadlines = self._retired()
         replicas[stable_hash] = self._replicas
         deadlines |= kept(sets.stable)
-        delay = _or(self._strategy.abort_scale_down_delay_seconds, DEFAULT_ABORT_SCALE_DOWN_DELAY_SECONDS)
+        delay = abort_delay(self._strategy.abort_scale_down_delay_seconds)
         preview = self._preview
         if sets.new is not None and delay and self._active == stable_hash:
             gone, when = retire_older(self._draft, (sets.new,), delay=delay)
@@ -244,7 +242,7 @@ class _BlueGreen:
         replicas, deadlines = retire_older(
             self._draft,
             self._sets.older,
-            delay=_or(self._strategy.scale_down_delay_seconds, DEFAULT_SCALE_DOWN_DELAY_SECONDS),
+            delay=scale_down_delay(self._strategy.scale_down_delay_seconds),
             keep=self._strategy.scale_down_delay_revision_limit,
         )
         if not saturated(self._sets.stable, self._replicas):
@@ -254,26 +252,14 @@ class _BlueGreen:
     def _world(
         self, replicas: dict[str, int], deadlines: dict[str, str | None], *, active: str, preview: str
     ) -> Desired:
-        create = None
-        if self._sets.new is None:
-            create = new_object(self._seen, replicas.pop(self._sets.hash, 0))
-        services = {
-            name: pod_hash
-            for name, pod_hash in (
-                (self._strategy.active_service, active),
-                (self._strategy.preview_service, preview),
-            )
-            if name and pod_hash
-        }
+        services = bindings(
+            (self._strategy.active_service, active), (self._strategy.preview_service, preview)
+        )
         return Desired(
-            create=create,
+            create=made(self._seen, replicas),
             replicas=replicas,
             deadlines=deadlines,
             services=services,
             start=tuple(self._start) if not self._draft.commit else (),
             terminate=self._terminate,
         )
-
-
-def _or(value: int | None, default: int) -> int:
-    return default if value is None else value

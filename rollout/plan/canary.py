@@ -10,8 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 from rollout.api.rollout import (
-    DEFAULT_ABORT_SCALE_DOWN_DELAY_SECONDS,
-    DEFAULT_SCALE_DOWN_DELAY_SECONDS,
     CanaryStrategy,
     WeightDestination,
     Weights,
@@ -24,7 +22,7 @@ from rollout.plan import runs
 from rollout.plan.draft import Draft
 from rollout.plan.lifecycle import within_rollback_window
 from rollout.plan.replicas import Count, next_counts, split
-from rollout.plan.sets import kept, new_object, retire_older
+from rollout.plan.sets import abort_delay, bindings, kept, made, retire_older, scale_down_delay
 from rollout.plan.steps import INCONCLUSIVE, StepContext, advance
 from rollout.traffic.base import Live
 from rollout.traffic.services import selected_hash
@@ -109,7 +107,7 @@ class _Canary:
         replicas[stable_hash] = self._replicas
         deadlines |= kept(sets.stable)
         canary_target = self._live.canary_hash
-        delay = self._abort_delay()
+        delay = abort_delay(self._strategy.abort_scale_down_delay_seconds)
         if not self._live.at(0):
             deadlines |= kept(sets.new)  # its time begins when the traffic has left it
         if sets.new is not None and delay is not None and self._live.at(0):
@@ -285,17 +283,12 @@ class _Canary:
         replicas, deadlines = retire_older(
             self._draft,
             older,
-            delay=_or(self._strategy.scale_down_delay_seconds, DEFAULT_SCALE_DOWN_DELAY_SECONDS),
+            delay=scale_down_delay(self._strategy.scale_down_delay_seconds),
             keep=self._strategy.scale_down_delay_revision_limit,
         )
         if available(self._sets.stable) < self._replicas - self._unavailable:
             replicas = {}
         return replicas, deadlines
-
-    def _abort_delay(self) -> int | None:
-        """Seconds that an aborted canary is kept; None = for ever."""
-        delay = _or(self._strategy.abort_scale_down_delay_seconds, DEFAULT_ABORT_SCALE_DOWN_DELAY_SECONDS)
-        return delay or None
 
     def _can_take(self, one: ReplicaSet | None, weight: int) -> bool:
         """Whether a stable set may be given `weight`: enough pods, or enough asked for and some there."""
@@ -329,19 +322,9 @@ class _Canary:
         canary: str,
         stable: str,
     ) -> Desired:
-        create = None
-        if self._sets.new is None:
-            create = new_object(self._seen, replicas.pop(self._sets.hash, 0))
-        services = {
-            name: pod_hash
-            for name, pod_hash in (
-                (self._strategy.canary_service, canary),
-                (self._strategy.stable_service, stable),
-            )
-            if name and pod_hash
-        }
+        services = bindings((self._strategy.canary_service, canary), (self._strategy.stable_service, stable))
         return Desired(
-            create=create,
+            create=made(self._seen, replicas),
             replicas=replicas,
             deadlines=deadlines,
             services=services,
@@ -368,7 +351,3 @@ class _Canary:
 
 def _count(one: ReplicaSet | None, target: int) -> Count:
     return Count(spec=wanted(one), available=available(one), target=target)
-
-
-def _or(value: int | None, default: int) -> int:
-    return default if value is None else value

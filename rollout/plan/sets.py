@@ -9,6 +9,8 @@ from typing import Any
 from rollout.api.meta import timestamp
 from rollout.api.resources import REPLICA_SETS
 from rollout.api.rollout import (
+    DEFAULT_ABORT_SCALE_DOWN_DELAY_SECONDS,
+    DEFAULT_SCALE_DOWN_DELAY_SECONDS,
     DESIRED_REPLICAS,
     HASH_LABEL,
     INSTANCE_ID,
@@ -143,3 +145,25 @@ def kept(one: ReplicaSet | None) -> dict[str, str | None]:
     if one is None or not one.metadata.annotation(SCALE_DOWN_DEADLINE):
         return {}
     return {hash_label(one): None}
+
+
+def made(seen: Observed, replicas: dict[str, int]) -> dict[str, Any] | None:
+    """The object of the new revision's ReplicaSet while there is none; its count is taken out of `replicas`."""
+    if seen.sets.new is not None:
+        return None
+    return new_object(seen, replicas.pop(seen.sets.hash, 0))
+
+
+def bindings(*pairs: tuple[str, str]) -> dict[str, str]:
+    """Service -> hash, of those (name, hash) that name a Service and have something to bind it to."""
+    return {name: pod_hash for name, pod_hash in pairs if name and pod_hash}
+
+
+def scale_down_delay(given: int | None) -> int:
+    """Seconds that an old revision is kept after a promotion."""
+    return DEFAULT_SCALE_DOWN_DELAY_SECONDS if given is None else given
+
+
+def abort_delay(given: int | None) -> int | None:
+    """Seconds that an aborted revision is kept; None (said as 0 in the spec) is for ever."""
+    return DEFAULT_ABORT_SCALE_DOWN_DELAY_SECONDS if given is None else given or None
