@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from rollout.api.analysis import Metric
+from rollout.api.analysis import Metric, Phase
+from rollout.api.meta import Key
 from rollout.core.problem import invalid, unsupported
 from rollout.errors import InvalidSpec
 from rollout.runtime.http import Request, Response
@@ -30,10 +31,13 @@ class Reading(msgspec.Struct, frozen=True):
     value: Any
     metadata: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
+    phase: Phase = ""
+    """The source's own verdict (a Job's, a ChaosRun's); it counts where the metric has no condition of its own."""
+    message: str = ""
 
 
 class Provider(Protocol):
-    """Measures one metric. Cancelling the call ends it; it keeps nothing between calls."""
+    """Measures one metric at once. Cancelling the call ends it; it keeps nothing between calls."""
 
     async def measure(self, metric: Metric, secrets: Mapping[str, str], now: datetime) -> Reading:
         """The present value. `metric` is substituted but for the placeholders of `secrets`.
@@ -44,6 +48,60 @@ class Provider(Protocol):
 
     def asked(self, metric: Metric) -> dict[str, str]:
         """What will be asked (the resolved query), for the record also when there is no answer."""
+        ...
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """One lasting measurement: whose, the how-manieth (from 1), and when it begins.
+
+    All of it is in the AnalysisRun's status before `Lasting.begin` is called, so a controller that was killed goes on
+    with the same task. `start_at` is shared by the metrics of one `startGroup`: what they start acts from then on.
+    """
+
+    run: Key
+    run_uid: str
+    metric: str
+    number: int
+    start_at: datetime
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """A lasting measurement has no answer yet. `message` says how far it is, for people; look again in `seconds`."""
+
+    message: str = ""
+    metadata: dict[str, str] = {}
+    seconds: float = 1.0
+
+
+class Lasting(Protocol):
+    """Measures one metric by something that exists in the API meanwhile: a Job, a load test, a chaos run.
+
+    Names of what it makes are computed from the task, and all of it is owned by the AnalysisRun. It keeps nothing
+    between calls but what `begin` and `look` return as metadata, which is saved in the measurement.
+    """
+
+    def asked(self, metric: Metric) -> dict[str, str]: ...
+
+    async def begin(self, metric: Metric, secrets: Mapping[str, str], task: Task) -> dict[str, str]:
+        """Make it exist; when it does already, that is as good. The metadata for the record.
+
+        Raises ProviderError when it cannot be begun: the measurement is an Error.
+        """
+        ...
+
+    async def look(
+        self,
+        metric: Metric,
+        secrets: Mapping[str, str],
+        task: Task,
+        metadata: Mapping[str, str],
+        now: datetime,
+    ) -> Reading | Progress:
+        """How it stands. ProviderError when there will be no trustworthy answer any more."""
+        ...
+
+    async def end(self, metric: Metric, task: Task, metadata: Mapping[str, str]) -> None:
+        """Leave nothing of it running: after its answer, its deadline, or when the run is over before. Idempotent."""
         ...
 
 

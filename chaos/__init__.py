@@ -1,0 +1,1 @@
+"""Chaos: faults with receipts, judged by probes. Decisions are pure; see ARCHITECTURE.md."""

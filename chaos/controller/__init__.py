@@ -1,0 +1,1 @@
+"""The loops around the plans: observe, plan, apply, save the status."""

@@ -1,0 +1,87 @@
+"""What a kind of fault is: plan -> receipt, inject, prove, revert, prove gone. All pure.
+
+The life of a receipt (`rollout.api.chaos.ReceiptState`), driven by `chaos.plan` and saved before each act:
+Planned (intent, deadline and undo data are in the status) -> Injected (the actions were carried out) -> Proved (the
+world shows that it happened) -> Reverted (the world shows that it is gone); Unverified when that could not be shown
+within the run's revertTimeout (its pod is evicted then); Refused when a budget, a lock or the world forbade it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from chaos.actions import Action
+from chaos.observed import World
+from rollout.api.chaos import ChaosRun, Fault, Receipt, Victim
+
+LEASE_SECONDS = 20.0
+"""How long the effect of a mesh or network fault outlives a controller that has stopped renewing it."""
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """What the receipts of one fault are made for. `begin_at` and `deadline` are absolute."""
+
+    run: ChaosRun
+    fault: Fault
+    step: int
+    round: int
+    begin_at: datetime
+    deadline: datetime
+    seed: int
+
+
+class Obstacle(msgspec.Struct, frozen=True):
+    """Why a fault cannot be done in this cluster, and what to use instead. Said before any damage."""
+
+    fault: str
+    reason: str
+    instead: str = ""
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A fault that must not be done to a victim now."""
+
+    reason: str
+
+
+class Kind(Protocol):
+    """One kind of fault. Stateless; found by its field's name in `chaos.faults.kinds`."""
+
+    def victims(self, context: Context, pods: Sequence[Victim], world: World) -> Sequence[Victim]:
+        """Whom the receipts are about: the chosen pods, or what stands for all of them (one EnvoyFilter's workload)."""
+        ...
+
+    def receipt(self, context: Context, victim: Victim, world: World) -> Receipt | Refusal:
+        """The receipt to save before the act, with everything that undoing needs in `undo`."""
+        ...
+
+    def inject(self, receipt: Receipt, context: Context, world: World) -> tuple[Action, ...]:
+        """The act. Idempotent: done twice it is done once."""
+        ...
+
+    def renew(self, receipt: Receipt, world: World) -> tuple[Action, ...]:
+        """Extend the lease of an active fault, when it is due (never beyond its deadline)."""
+        ...
+
+    def proof(self, receipt: Receipt, world: World) -> str:
+        """How the world shows that it happened; "" while it does not. The receipt's own data are the baseline."""
+        ...
+
+    def revert(self, receipt: Receipt, world: World) -> tuple[Action, ...]:
+        """What undoes it; () when there is nothing left to undo. Must work from the receipt alone."""
+        ...
+
+    def gone(self, receipt: Receipt, world: World) -> str:
+        """How the world shows that it is no more; "" while it does not. For a pod-delete: its uid has gone."""
+        ...
+
+    def obstacles(self, fault: Fault, run: ChaosRun, world: World) -> tuple[Obstacle, ...]:
+        """The preflight: everything that would stand in the way in this cluster."""
+        ...
+
+
+Kinds = Mapping[str, Kind]

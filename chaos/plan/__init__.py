@@ -1,0 +1,1 @@
+"""What a ChaosRun, a ChaosSchedule and a ChaosSwitch do next: pure."""
