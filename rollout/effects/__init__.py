@@ -1,0 +1,5 @@
+"""The only writes of the controllers: `releases` for the step controller, `chaos` for chaos runs."""
+
+from rollout.effects.releases import apply, patch_status
+
+__all__ = ["apply", "patch_status"]
