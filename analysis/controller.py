@@ -26,6 +26,7 @@ from rollout.api.resources import ANALYSIS_RUNS, SECRETS
 from rollout.api.rollout import INSTANCE_ID
 from rollout.core import arguments
 from rollout.core.validate_analysis import require_valid_run
+from rollout.core.validate_providers import chosen
 from rollout.errors import ApiError, InvalidSpec, NotFound, ProviderError
 from rollout.runtime.clock import Clock
 from rollout.runtime.fresh import Fresh
@@ -316,7 +317,7 @@ class AnalysisController:
 
 
 def resolved(spec: Mapping[str, Any]) -> tuple[Metric, ...]:
-    """The metrics of a valid run's spec with all arguments but secrets put in."""
+    """The metrics of a valid run's spec with all arguments but secrets put in, and plugins under their own names."""
     values: dict[str, str] = {}
     secrets: set[str] = set()
     for argument in view(spec, AnalysisRunSpec).args:
@@ -327,7 +328,9 @@ def resolved(spec: Mapping[str, Any]) -> tuple[Metric, ...]:
     found = []
     for index, metric in enumerate(spec.get("metrics") or ()):
         path = f"spec.metrics[{index}]"
-        found.append(view(arguments.substitute(metric, values, secrets, path), Metric, path=path))
+        filled = arguments.substitute(metric, values, secrets, path)
+        name, body, _ = chosen(filled.get("provider"), f"{path}.provider")
+        found.append(view({**filled, "provider": {name: body}}, Metric, path=path))
     return tuple(found)
 
 

@@ -23,8 +23,8 @@ from rollout.api.analysis import (
     RunSummary,
 )
 from rollout.api.meta import duration, time_of, timestamp
+from rollout.core.checks import whole
 from rollout.core.expr import regex
-from rollout.core.validate_analysis import whole
 
 ERROR_RETRY_SECONDS = 10.0
 DEFAULT_CONSECUTIVE_ERROR_LIMIT = 4

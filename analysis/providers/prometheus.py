@@ -28,7 +28,7 @@ from rollout.api.codec import decode
 from rollout.api.meta import duration
 from rollout.core import expr
 from rollout.core.arguments import reveal
-from rollout.core.validate_analysis import whole
+from rollout.core.checks import whole
 from rollout.errors import ProviderError
 from rollout.runtime.http import Request
 

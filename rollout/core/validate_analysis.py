@@ -6,20 +6,25 @@ Rules: study/argo-rollouts.md 1.7. A field or a provider that we do not act on i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rollout.api.analysis import AnalysisRunSpec, AnalysisTemplateSpec
 from rollout.api.codec import view
-from rollout.api.meta import duration
 from rollout.core import arguments, expr
-from rollout.core.problem import Problem, invalid, problems_of, raise_if_any, required, unsupported
+from rollout.core.checks import (
+    CONDITION_NAMES,
+    check_condition,
+    check_duration,
+    check_fields,
+    templated,
+    whole,
+)
+from rollout.core.problem import Problem, invalid, problems_of, raise_if_any, required
+from rollout.core.validate_providers import check_provider
 from rollout.errors import InvalidSpec
 
-CONDITION_NAMES = ("result", "warnings")
-"""The variables of a condition: the value, and the source's own doubts about it (a list of strings)."""
 MAX_METRICS = 64
-MAX_QUERY = 16_384
 _TEMPLATE_FIELDS = frozenset({"metrics", "args", "dryRun", "measurementRetention", "templates"})
 _RUN_FIELDS = frozenset({"metrics", "args", "dryRun", "measurementRetention", "ttlStrategy", "terminate"})
 _METRIC_FIELDS = frozenset(
@@ -38,29 +43,6 @@ _METRIC_FIELDS = frozenset(
     }
 )
 _LIMITS = ("failureLimit", "inconclusiveLimit", "consecutiveErrorLimit", "consecutiveSuccessLimit")
-_OTHER_PROVIDERS = frozenset(
-    {
-        "web",
-        "job",
-        "kayenta",
-        "datadog",
-        "wavefront",
-        "newRelic",
-        "cloudWatch",
-        "graphite",
-        "influxdb",
-        "skywalking",
-        "plugin",
-        "loadTest",
-        "chaos",
-        "canaryComparison",
-        "sloBurnRate",
-    }
-)
-_PROMETHEUS_FIELDS = frozenset(
-    {"address", "query", "timeout", "insecure", "headers", "authentication", "rangeQuery", "caCert"}
-)
-_RANGE_FIELDS = frozenset({"start", "end", "step"})
 
 
 def validate_template(obj: Mapping[str, Any]) -> list[Problem]:
@@ -68,7 +50,7 @@ def validate_template(obj: Mapping[str, Any]) -> list[Problem]:
     spec = obj.get("spec")
     if not isinstance(spec, Mapping):
         return [required("spec", "a template needs a spec with metrics")]
-    found = [*_unknown_fields(spec, _TEMPLATE_FIELDS, "spec"), *_misread(spec, AnalysisTemplateSpec)]
+    found = [*check_fields(spec, _TEMPLATE_FIELDS, "spec"), *_misread(spec, AnalysisTemplateSpec)]
     if found:
         return found
     if not spec.get("metrics") and not spec.get("templates"):
@@ -83,7 +65,7 @@ def validate_template(obj: Mapping[str, Any]) -> list[Problem]:
 
 def validate_run_spec(spec: Mapping[str, Any]) -> list[Problem]:
     """The problems of the spec of an AnalysisRun (plain data), whose arguments must all have values."""
-    found = [*_unknown_fields(spec, _RUN_FIELDS, "spec"), *_misread(spec, AnalysisRunSpec)]
+    found = [*check_fields(spec, _RUN_FIELDS, "spec"), *_misread(spec, AnalysisRunSpec)]
     if found:
         return found
     if not spec.get("metrics"):
@@ -109,29 +91,11 @@ def require_valid_run(spec: Mapping[str, Any]) -> None:
     raise_if_any(validate_run_spec(spec))
 
 
-def whole(value: Any) -> int | None:
-    """A count or limit: an int, or a text of digits (they may be templated). None for anything else."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value
-    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,9}", value.strip(), re.ASCII):
-        return int(value)
-    return None
-
-
 def _misread(spec: Mapping[str, Any], kind: type[Any]) -> Iterator[Problem]:
     try:
         view(spec, kind, path="spec")
     except InvalidSpec as error:
         yield from problems_of(error)
-
-
-def _unknown_fields(value: Mapping[str, Any], known: frozenset[str], path: str) -> Iterator[Problem]:
-    for name in sorted(set(value) - known):
-        yield invalid(
-            f"{path}.{name}", value[name], "there is no such field", f"known: {', '.join(sorted(known))}"
-        )
 
 
 def _argument_names(spec: Mapping[str, Any]) -> tuple[dict[str, str], frozenset[str]]:
@@ -188,14 +152,14 @@ def _patterns(spec: Mapping[str, Any]) -> Iterator[Problem]:
 def _metric(
     metric: Mapping[str, Any], path: str, args: Mapping[str, str] | None, secrets: frozenset[str]
 ) -> Iterator[Problem]:
-    yield from _unknown_fields(metric, _METRIC_FIELDS, path)
+    yield from check_fields(metric, _METRIC_FIELDS, path)
     yield from _placeholders(metric, path, args, secrets)
     for field in ("interval", "initialDelay"):
-        yield from _duration(metric.get(field), f"{path}.{field}", positive=field == "interval")
+        yield from check_duration(metric.get(field), f"{path}.{field}", positive=field == "interval")
     yield from _counts(metric, path)
     for field in ("successCondition", "failureCondition"):
-        yield from _condition(metric.get(field) or "", f"{path}.{field}", CONDITION_NAMES)
-    yield from _provider(metric.get("provider") or {}, f"{path}.provider")
+        yield from check_condition(metric.get(field) or "", f"{path}.{field}", CONDITION_NAMES)
+    yield from check_provider(metric.get("provider") or {}, f"{path}.provider")
 
 
 def _placeholders(
@@ -209,23 +173,11 @@ def _placeholders(
         yield from problems_of(error)
 
 
-def _duration(value: Any, path: str, *, positive: bool) -> Iterator[Problem]:
-    if value is None or value == "" or _templated(value):
-        return
-    try:
-        seconds = duration(value)
-    except ValueError as error:
-        yield invalid(path, value, str(error))
-        return
-    if seconds < 0 or (positive and seconds == 0):
-        yield invalid(path, value, "must be longer than nothing", 'write for example "30s" or "5m"')
-
-
 def _counts(metric: Mapping[str, Any], path: str) -> Iterator[Problem]:
     numbers: dict[str, int] = {}
     for field in ("count", *_LIMITS):
         value = metric.get(field)
-        if value is None or _templated(value):
+        if value is None or templated(value):
             continue
         number = whole(value)
         least = -1 if field == "failureLimit" else 0
@@ -241,115 +193,3 @@ def _counts(metric: Mapping[str, Any], path: str) -> Iterator[Problem]:
         if count and limit > count:
             rule = f"is more than count ({count}), so it could never be reached"
             yield invalid(f"{path}.{field}", limit, rule, f"write at most {count}, or raise count")
-
-
-def _condition(source: str, path: str, names: Iterable[str]) -> Iterator[Problem]:
-    if not source:
-        return
-    known = tuple(names)
-    try:
-        program = expr.compile(arguments.with_numbers(source))
-    except expr.ExprError as error:
-        if not _templated(source):
-            yield invalid(path, source, error.reason)
-        return
-    for name in expr.unknown_names(program, known):
-        fix = f"known: {', '.join(known)}" if known else "here are only functions, for example now()"
-        yield invalid(path, source, f"there is no variable `{name}`", fix)
-
-
-def _provider(provider: Mapping[str, Any], path: str) -> Iterator[Problem]:
-    names = sorted(provider)
-    if len(names) != 1:
-        rule = "a metric needs exactly one provider"
-        yield invalid(path, names, rule, "write for example prometheus: {address: ..., query: ...}")
-        return
-    name = names[0]
-    if name == "prometheus":
-        body = provider[name]
-        if isinstance(body, Mapping):
-            yield from _prometheus(body, f"{path}.{name}")
-        else:
-            yield invalid(f"{path}.{name}", body, "must be an object with address and query")
-    elif name in _OTHER_PROVIDERS:
-        yield unsupported(f"{path}.{name}", f"the provider {name}", "use prometheus")
-    else:
-        yield invalid(f"{path}.{name}", name, "there is no such provider", "use prometheus")
-
-
-def _prometheus(body: Mapping[str, Any], path: str) -> Iterator[Problem]:
-    yield from _unknown_fields(body, _PROMETHEUS_FIELDS, path)
-    query, address, headers = body.get("query"), body.get("address") or "", body.get("headers") or []
-    if not isinstance(query, str) or not query.strip():
-        yield required(f"{path}.query", "a PromQL query")
-    elif len(query) > MAX_QUERY:
-        yield invalid(f"{path}.query", query, f"is longer than {MAX_QUERY} characters")
-    if not isinstance(address, str) or (
-        address and not _templated(address) and not re.fullmatch(r"https?://[^/\s@?#]+(/[^\s?#]*)?", address)
-    ):
-        rule = "must be a URL without user name or password"
-        yield invalid(
-            f"{path}.address", address, rule, 'write for example "http://prometheus.monitoring:9090"'
-        )
-    timeout = body.get("timeout")
-    if timeout is not None and not (_templated(timeout) or 0 < (whole(timeout) or 0) <= 600):
-        yield invalid(f"{path}.timeout", timeout, "must be whole seconds, 1 to 600")
-    if not isinstance(body.get("insecure", False), bool):
-        yield invalid(f"{path}.insecure", body["insecure"], "must be true or false")
-    if not isinstance(headers, list) or not all(map(_is_header, headers)):
-        yield invalid(f"{path}.headers", headers, "must be a list of {key, value} without line breaks")
-    yield from _authentication(body.get("authentication") or {}, f"{path}.authentication")
-    if body.get("caCert"):
-        fix = "mount the CA into the controller's trust store"
-        yield unsupported(f"{path}.caCert", "a CA of one metric's own", fix)
-    yield from _range(body.get("rangeQuery"), f"{path}.rangeQuery")
-
-
-def _authentication(value: Any, path: str) -> Iterator[Problem]:
-    if not isinstance(value, Mapping):
-        yield invalid(path, value, "must be an object, for example basicAuth: {username: ..., password: ...}")
-        return
-    for name in sorted(set(value) - {"basicAuth"}):
-        if value[name]:
-            fix = "use basicAuth, or headers with the key Authorization and a secret argument"
-            yield unsupported(f"{path}.{name}", f"authentication by {name}", fix)
-    basic = value.get("basicAuth")
-    if basic and (
-        not isinstance(basic, Mapping)
-        or set(basic) != {"username", "password"}
-        or not all(isinstance(text, str) for text in basic.values())
-    ):
-        yield invalid(f"{path}.basicAuth", sorted(basic), "must have username and password, both texts")
-
-
-def _range(value: Any, path: str) -> Iterator[Problem]:
-    if value is None:
-        return
-    if not isinstance(value, Mapping):
-        yield invalid(path, value, "must be an object with start, end and step")
-        return
-    yield from _unknown_fields(value, _RANGE_FIELDS, path)
-    for field in ("start", "end", "step"):
-        text = value.get(field) or ""
-        if not isinstance(text, str) or not text:
-            yield required(f"{path}.{field}", "a range query needs start, end and step")
-        elif field == "step":
-            yield from _duration(text, f"{path}.step", positive=True)
-        else:
-            yield from _condition(text, f"{path}.{field}", ())
-
-
-def _is_header(item: Any) -> bool:
-    if not isinstance(item, Mapping) or not set(item) <= {"key", "value"}:
-        return False
-    key, value = item.get("key"), item.get("value", "")
-    return (
-        isinstance(key, str)
-        and isinstance(value, str)
-        and re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", key) is not None
-        and not re.search(r"[\r\n\0]", value)
-    )
-
-
-def _templated(value: Any) -> bool:
-    return isinstance(value, str) and bool(arguments.placeholders({"": value}))

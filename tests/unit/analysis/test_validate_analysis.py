@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from analysis.controller import resolved
 from rollout.core.validate_analysis import validate_run_spec, validate_template
 
 PROMETHEUS = {"address": "http://prometheus:9090", "query": "up"}
@@ -59,6 +60,21 @@ def test_the_templates_of_users_are_right():
         ({"provider": {"web": {}}}, "spec.metrics[0].provider.web: not supported yet: the provider web"),
         ({"provider": {"promethius": {}}}, "there is no such provider; use prometheus"),
         ({"provider": {"web": {}, "prometheus": {}}}, "a metric needs exactly one provider"),
+        (
+            {"provider": {"plugin": {"surefoot/prometheus": PROMETHEUS}, "prometheus": PROMETHEUS}},
+            'spec.metrics[0].provider: Invalid value: ["plugin", "prometheus"]: a metric needs exactly one',
+        ),
+        (
+            {"provider": {"plugin": {"surefoot/prometheus": PROMETHEUS | {"query": ""}}}},
+            'spec.metrics[0].provider.plugin["surefoot/prometheus"].query: Required value',
+        ),
+        ({"provider": {"plugin": {"acme/x": {}}}}, 'plugin["acme/x"]: Invalid value: "acme/x": there is no'),
+        ({"provider": {"plugin": {"prometheus": {}}}}, "there is no such plugin; use one of: surefoot/prom"),
+        (
+            {"provider": {"plugin": {}}},
+            "spec.metrics[0].provider.plugin: Invalid value: []: must have exactly",
+        ),
+        ({"provider": {"plugin": {"surefoot/prometheus": []}}}, "must be an object"),
         ({"provider": {"prometheus": {"address": "http://x"}}}, "prometheus.query: Required value: a PromQL"),
         ({"provider": {"prometheus": PROMETHEUS | {"address": "file:///etc"}}}, "must be a URL without user"),
         (
@@ -125,3 +141,11 @@ def test_patterns_of_dry_run_and_retention_are_checked():
 
     assert any(one.startswith("spec.dryRun[0].metricName: ") for one in found)
     assert any("at least one measurement must be kept" in one for one in found)
+
+
+def test_a_provider_written_as_plugin_is_the_provider_itself():
+    plugin = template(provider={"plugin": {"surefoot/prometheus": PROMETHEUS}})["spec"]
+    plain = template()["spec"]
+
+    assert validate_run_spec(plugin) == []
+    assert resolved(plugin) == resolved(plain)
