@@ -399,10 +399,14 @@ class ChaosRun(View, frozen=True):
 
 
 class ChaosTemplate(View, frozen=True):
-    """A ChaosRun's spec with `{{args.name}}` in it. Arguments without a value must be given by who uses it."""
+    """A ChaosRun's spec with `{{args.name}}` in it. Arguments without a value must be given by who uses it.
+
+    The spec stays plain data: where a number is wanted there may be a placeholder (`percent: "{{args.percent}}"`),
+    so it can be read as a ChaosRunSpec only once the arguments are in (`chaos.plan.template`).
+    """
 
     metadata: ObjectMeta
-    spec: ChaosRunSpec = ChaosRunSpec()
+    spec: dict[str, Any] = {}
 
 
 class TemplateUse(View, frozen=True):
@@ -421,13 +425,25 @@ class Window(View, frozen=True):
     to: str = ""
 
 
+class PreCheck(Probe, frozen=True):
+    """A probe that must be good before any fault of a scheduled run."""
+
+    mode: Mode = "Start"
+
+
+class PostCheck(Probe, frozen=True):
+    """A probe that must be good after the recovery of a scheduled run."""
+
+    mode: Mode = "End"
+
+
 class ChaosScheduleSpec(View, frozen=True):
     """When runs are made (five cron fields in `timeZone`), and what must hold before and after them.
 
     `everyWeeks` n > 1 keeps each n-th week, counted from the week of `anchorDate`. `jitter` moves a run later by up to
     that much, by a value computed from the schedule and the time. `exclude` are dates or date ranges
-    ("2026-12-24", "2026-12-20/2027-01-03"). A time missed by more than `startingDeadlineSeconds` is not made up for.
-    `preChecks` are Start probes, `postChecks` End probes, added to those of the run.
+    ("2026-12-24", "2026-12-20/2027-01-03"). A time missed by more than `startingDeadlineSeconds` (300 unless given) is
+    not made up for. `preChecks` are Start probes, `postChecks` End probes, added to those of the run.
     """
 
     schedule: str
@@ -440,10 +456,10 @@ class ChaosScheduleSpec(View, frozen=True):
     exclude: tuple[str, ...] = ()
     starting_deadline_seconds: int | None = None
     concurrency_policy: Literal["Forbid", "Replace"] = "Forbid"
-    pre_checks: tuple[Probe, ...] = ()
-    post_checks: tuple[Probe, ...] = ()
+    pre_checks: tuple[PreCheck, ...] = ()
+    post_checks: tuple[PostCheck, ...] = ()
     not_during_rollouts: bool = False
-    """Whether a time is skipped while a Rollout of the namespace is progressing."""
+    """Whether a time is skipped unless every Rollout of the namespace is Healthy."""
     successful_runs_history_limit: int = 3
     failed_runs_history_limit: int = 3
     suspend: bool = False
