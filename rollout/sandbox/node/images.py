@@ -4,7 +4,7 @@
       command: ["python3", "app.py", "--listen", "$POD_IP:$PORT"]
       env: {ERROR_RATE: "0.08"}
 
-The first entry whose glob matches wins. An image matches with and without its registry and path:
+The first entry whose glob matches wins; our own images (`BUILTIN`) come after the user's entries. An image matches with and without its registry and path:
 `web-frontend:v3` matches `registry.example/team/web-frontend:v3`. Without `command` the demo app runs
 with the entry's environment; the command `demo-app` says the same explicitly.
 """
@@ -28,6 +28,16 @@ class ImageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     image: str
     command: tuple[str, ...] = ()
     env: dict[str, str | int | float | bool] = {}
+
+
+def _own(image: str, *command: str) -> tuple[ImageEntry, ...]:
+    """The entries of one of our own images: from any registry, with any tag or digest."""
+    globs = (f"{place}{image}{version}" for place in ("", "*/") for version in ("", ":*", "@*"))
+    return tuple(ImageEntry(glob, command) for glob in globs)
+
+
+BUILTIN = (*_own("surefoot/load", sys.executable, "-m", "analysis.load"),)
+"""Our own images. Their programs are those that the images contain, in this Python."""
 
 
 class Program(msgspec.Struct, frozen=True):
@@ -57,7 +67,7 @@ def program_of(image: str, entries: Sequence[ImageEntry]) -> Program:
     """
     tag = {"VERSION": image_tag(image)}
     short = image.rpartition("/")[2]
-    for entry in entries:
+    for entry in (*entries, *BUILTIN):
         if fnmatchcase(image, entry.image) or fnmatchcase(short, entry.image):
             env = {name: _text(value) for name, value in entry.env.items()}
             demo = entry.command in {(), ("demo-app",)}

@@ -83,3 +83,25 @@ def test_the_example_file_is_valid_and_makes_v3_the_bad_release() -> None:
     )
     assert "ERROR_RATE" not in program_of("web-frontend:v2", entries).env
     assert program_of("static-files:1", entries).command[-2:] == ("$POD_IP", "$PORT")
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["surefoot/load", "surefoot/load:0.1.0", "ghcr.io/surefoot/load:1@sha256:abc", "surefoot/load@sha256:a"],
+)
+def test_our_own_images_are_known_without_an_entry(image: str) -> None:
+    program = program_of(image, ENTRIES)
+    assert program.known
+    assert program.command[1:] == ("-m", "analysis.load")
+
+
+@pytest.mark.parametrize(
+    "image", ["load", "load:1", "mysurefoot/load:1", "other/load:1", "surefoot/loader:1"]
+)
+def test_an_image_that_only_looks_like_ours_is_not_ours(image: str) -> None:
+    assert not program_of(image, ENTRIES).known
+
+
+def test_an_entry_of_the_user_comes_before_our_own() -> None:
+    mine = parse_images('[{image: "*/load:*", command: [mine]}]', "images.yaml")
+    assert program_of("surefoot/load:1", mine).command == ("mine",)
