@@ -34,6 +34,9 @@ class Reading(msgspec.Struct, frozen=True):
     phase: Phase = ""
     """The source's own verdict (a Job's, a ChaosRun's); it counts where the metric has no condition of its own."""
     message: str = ""
+    inconclusive: str = ""
+    """Why this answer decides nothing, whatever the conditions say of it (a load that was not reached): the
+    measurement is Inconclusive, with this sentence."""
 
 
 class Provider(Protocol):
