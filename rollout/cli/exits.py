@@ -34,6 +34,8 @@ REFUSED = 7
 """Nothing was changed: the request makes no sense now, or somebody else was faster."""
 UNREACHABLE = 8
 FORBIDDEN = 9
+APPROXIMATE = 10
+"""`rollout import`: converted, but not word for word; the notes say what differs."""
 INTERRUPTED = 130
 
 HELP = (

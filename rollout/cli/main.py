@@ -16,6 +16,7 @@ from rollout.cli.commands import (
     crds,
     demo,
     get,
+    import_,
     lint,
     pause,
     promote,
@@ -73,6 +74,8 @@ _add("demo", demo.demo, demo.EXAMPLES)
 _controller = _group("controller", controller.ABOUT)
 _add("run", controller.run, controller.RUN_EXAMPLES, _controller)
 _add("lint", lint.lint, lint.EXAMPLES)
+_import = _group("import", import_.ABOUT)
+_add("litmus", import_.litmus, import_.LITMUS_EXAMPLES, _import)
 _add("crds", crds.crds, crds.EXAMPLES)
 _add("completion", completion.completion, completion.EXAMPLES)
 _add("version", version.version)

@@ -40,7 +40,7 @@ def lint(
     from rollout.cli.linting import lint as check
     from rollout.cli.manifests import read
 
-    found = [one for name, text in _texts(files) for one in read(name, text)]
+    found = [one for name, text in texts(files) for one in read(name, text)]
     report = check(found, complete=complete)
     if output in (Output.json, Output.yaml):
         out.document(report, output)
@@ -63,7 +63,7 @@ def _conclusion(report: Report) -> str:
     return f"{report.checked} object{'s' if report.checked > 1 else ''} checked: no problems."
 
 
-def _texts(files: list[str]) -> Iterator[tuple[str, str]]:
+def texts(files: list[str]) -> Iterator[tuple[str, str]]:
     """(name, text) of every file; of a directory all YAML and JSON below it, in order."""
     import sys
     from pathlib import Path

@@ -133,5 +133,5 @@ def test_an_interrupt_ends_with_130(monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(lint, "_texts", interrupted)
+    monkeypatch.setattr(lint, "texts", interrupted)
     assert run(["lint", "-f", "x"]) == 130

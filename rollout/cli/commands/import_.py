@@ -1,0 +1,105 @@
+"""`rollout import litmus|flagger -f FILE`: what people have today, turned into ours, with every loss said."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rollout.cli.exits import APPROXIMATE, OK, REFUSED, USAGE, Failure
+from rollout.cli.options import Output, OutputOption, help_with
+
+if TYPE_CHECKING:
+    from rollout.importers.report import Imported
+
+ABOUT = "Turn manifests of Litmus and Flagger into ours, and say what is lost."
+EXIT_CODES = (
+    "Exit codes: 0 exact, 10 approximate (read the notes before you apply), 7 something was refused, 2 usage. "
+    "Objects go to standard output, notes to standard error."
+)
+LITMUS_EXAMPLES = (
+    help_with(
+        "rollout import litmus -f chaosengines.yaml > chaos.yaml", "rollout import litmus -f engines/ -o json"
+    )
+    + "\n\n"
+    + EXIT_CODES
+)
+_FileOption = Annotated[
+    list[str],
+    typer.Option("--filename", "-f", metavar="FILE", help="File, directory, or - for stdin (repeat)."),
+]
+
+
+class Profile(StrEnum):
+    hub = "litmus-hub"
+    code = "litmus-code"
+
+
+class Network(StrEnum):
+    mesh = "mesh"
+    netem = "netem"
+
+
+def litmus(
+    files: _FileOption,
+    *,
+    profile: Annotated[
+        Profile,
+        typer.Option(help="Whose defaults count where the engine says nothing: the hub's or the code's."),
+    ] = Profile.hub,
+    network: Annotated[
+        Network, typer.Option(help="Network faults: in the mesh (no privilege) or by tc netem in the pod.")
+    ] = Network.mesh,
+    cmd_image: Annotated[str, typer.Option(help="Image for cmd probes that name none.")] = "",
+    output: OutputOption = None,
+) -> None:
+    """Convert ChaosEngines and ChaosSchedules (with their ChaosExperiments, if given) to ChaosRuns and ChaosSchedules."""
+    from rollout.importers.litmus import CMD_IMAGE, Options, convert
+
+    options = Options(profile=profile.value, network=network.value, cmd_image=cmd_image or CMD_IMAGE)
+    _tell(convert(_documents(files), options), output)
+
+
+def _documents(files: list[str]) -> list[dict[str, Any]]:
+    from rollout.cli.commands.lint import texts
+    from rollout.cli.manifests import Unreadable, read
+
+    found: list[dict[str, Any]] = []
+    for name, text in texts(files):
+        for one in read(name, text):
+            if isinstance(one, Unreadable):
+                raise Failure(USAGE, f"{one.file}:{one.line}: {one.message}")
+            if not isinstance(one.object, dict) or not isinstance(one.object.get("metadata"), dict):
+                raise Failure(USAGE, f"{one.file}:{one.line}: this is no Kubernetes object")
+            found.append(one.object)
+    return found
+
+
+def _tell(imported: Imported, output: Output | None) -> None:
+    """Objects to stdout, notes to stderr; with -o json or yaml everything in one document."""
+    from rollout.cli import output as out
+
+    if output in (Output.json, Output.yaml):
+        notes = [
+            {"level": note.level, "source": note.source, "path": note.path, "message": note.message}
+            for note in imported.notes
+        ]
+        body = {
+            "schemaVersion": 1,
+            "outcome": imported.outcome,
+            "objects": list(imported.objects),
+            "notes": notes,
+        }
+        out.document(body, output)
+    else:
+        import yaml
+
+        if imported.objects:
+            out.lines(yaml.safe_dump_all(imported.objects, sort_keys=False, width=110).splitlines())
+        for note in imported.notes:
+            out.say(str(note))
+        out.say(f"{len(imported.objects)} objects, {imported.outcome}.")
+    code = {"exact": OK, "approximate": APPROXIMATE, "refused": REFUSED}[imported.outcome]
+    if code:
+        raise typer.Exit(code)

@@ -1,0 +1,45 @@
+"""Litmus' ChaosEngine, ChaosExperiment and ChaosSchedule (litmuschaos.io/v1alpha1) -> ours. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rollout.importers.litmus import schedule
+from rollout.importers.litmus.engine import CMD_IMAGE, Options, runs
+from rollout.importers.report import Imported, Note, Reader, Refused
+
+GROUP = "litmuschaos.io/"
+__all__ = ["CMD_IMAGE", "Options", "convert"]
+
+
+def convert(documents: Sequence[dict[str, Any]], options: Options) -> Imported:
+    """All objects of the documents. ChaosExperiments are not converted: their env is what engines start from."""
+    catalogue = {str(one["metadata"].get("name")): one for one in documents if _is(one, "ChaosExperiment")}
+    objects: list[dict[str, Any]] = []
+    notes: list[Note] = []
+    for one in documents:
+        if _is(one, "ChaosExperiment"):
+            continue
+        reader = Reader(one)
+        try:
+            if _is(one, "ChaosEngine"):
+                objects += runs(reader, one, catalogue, options)
+            elif _is(one, "ChaosSchedule"):
+                objects += schedule.convert(reader, one, catalogue, options)
+            elif _is(one, "ChaosResult"):
+                raise reader.refuse((), "a result is of a run that is over: nothing to convert")
+            else:
+                raise reader.refuse((), f"{one.get('apiVersion')} {one.get('kind')} is nothing of Litmus")
+            reader.get("status")
+            reader.leftovers("spec")
+        except Refused:
+            pass
+        notes += reader.notes
+    if not documents:
+        notes.append(Note(level="refused", source="input", path="", message="there is no object in it"))
+    return Imported(objects=tuple(objects), notes=tuple(notes))
+
+
+def _is(obj: dict[str, Any], kind: str) -> bool:
+    return str(obj.get("apiVersion", "")).startswith(GROUP) and obj.get("kind") == kind
