@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from rollout.api.analysis import Argument, Metric
 from rollout.api.meta import LabelSelector, ObjectMeta, View
+from rollout.api.rollout import Condition
 
 FINALIZER = "surefoot.dev/chaos"
 """On a ChaosRun from before its first fault until everything is undone or given up for good."""
@@ -305,6 +306,8 @@ class Victim(View, frozen=True):
     uid: str = ""
     node: str = ""
     labels: dict[str, str] | None = None
+    faults: tuple[str, ...] = ()
+    """The names of the faults that it was chosen for."""
 
 
 class Receipt(View, frozen=True):
@@ -341,6 +344,8 @@ class ProbeResult(View, frozen=True):
     bad: int = 0
     errors: int = 0
     ratio: float | None = None
+    streak: int = 0
+    """How many samples in a row have not been good, up to now."""
     worst_streak: int = 0
     runs: tuple[str, ...] = ()
 
@@ -372,7 +377,11 @@ class ChaosRunStatus(View, frozen=True):
     """When the last fault was undone."""
     completed_at: str | None = None
     stopping: str = ""
-    """Why the run ends before its time: abort, a stop condition, the switch, a probe; "" while it does not."""
+    """Why the run ends before its time, as "Cause: words" (Aborted, Switch, StopCondition, Probe, ...); "" while it
+    does not. Saved before it is acted upon."""
+    stopping_at: str | None = None
+    spec_hash: str = ""
+    """Of the spec that the run was started with: one that changes afterwards ends it."""
     step: int = 0
     step_started_at: str | None = None
     seed: int | None = None
@@ -383,6 +392,7 @@ class ChaosRunStatus(View, frozen=True):
     recovery: Recovery | None = None
     preflight: tuple[str, ...] = ()
     journal: tuple[Entry, ...] = ()
+    conditions: tuple[Condition, ...] = ()
 
 
 class ChaosRun(View, frozen=True):
