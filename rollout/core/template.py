@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from rollout.api.rollout import HASH_LABEL
+from rollout.core.gojson import pod_template
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _FNV_OFFSET, _FNV_PRIME = 0x811C9DC5, 0x01000193
@@ -43,8 +44,16 @@ def hash_of(value: Any, collision_count: int | None = None) -> str:
 
 
 def template_hash(template: Mapping[str, Any], collision_count: int | None = None) -> str:
-    """The pod-template hash of a new ReplicaSet for `template`."""
-    return hash_of(without_hash(template), collision_count)
+    """The pod-template hash of a new ReplicaSet for `template` as it stands in the Rollout, without defaults.
+
+    It is the one of Argo Rollouts 1.10: FNV-1a over Go's JSON of the typed template and, when there is one, the
+    collision count as eight bytes (study/argo-rollouts.md 2.5). Fields that are newer than our table of types are
+    not lost: they count, though not as a release of Argo that knows them would count them (`gojson`).
+    """
+    data = pod_template(without_hash(template))
+    if collision_count is not None:
+        data += collision_count.to_bytes(8, "little")
+    return safe_encode(str(fnv32a(data)))
 
 
 def without_hash(template: Mapping[str, Any]) -> dict[str, Any]:

@@ -110,7 +110,10 @@ def test_a_label_that_is_called_like_a_field_has_no_default() -> None:
 
 def test_our_own_label_is_no_part_of_a_revision() -> None:
     written = {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": []}}
-    live = {"metadata": {"labels": {"app": "x", "rollouts-pod-template-hash": "abc"}}, "spec": {}}
+    live = {
+        "metadata": {"labels": {"app": "x", "rollouts-pod-template-hash": "abc"}},
+        "spec": {"containers": []},
+    }
     assert equivalent(written, live)
     assert template_hash(written) == template_hash(live)
 
