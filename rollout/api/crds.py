@@ -12,11 +12,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rollout.api import analysis, rollout
+from rollout.api import analysis, chaos, rollout
 from rollout.api.fields import INT32, Field, fields_of
 from rollout.api.resources import (
     ANALYSIS_RUNS,
     ANALYSIS_TEMPLATES,
+    CHAOS_RUNS,
+    CHAOS_SCHEDULES,
+    CHAOS_SWITCHES,
+    CHAOS_TEMPLATES,
     CLUSTER_ANALYSIS_TEMPLATES,
     EXPERIMENTS,
     ROLLOUTS,
@@ -31,8 +35,9 @@ _AGE: Json = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTime
 
 
 def crds() -> list[Json]:
-    """The five definitions of argoproj.io/v1alpha1."""
-    return [_rollout(), _analysis_run(), *_templates(), _experiment()]
+    """The five definitions of argoproj.io/v1alpha1 and the four of surefoot.dev/v1alpha1."""
+    argo = [_rollout(), _analysis_run(), *_templates(), _experiment()]
+    return [*argo, _chaos_run(), _chaos_template(), _chaos_schedule(), _chaos_switch()]
 
 
 def filename(crd: Json) -> str:
@@ -157,6 +162,107 @@ def _experiment() -> Json:
     return _crd(EXPERIMENTS, "exp", spec, dict(_KEEP), [_phase_column(), _AGE])
 
 
+# --- chaos --------------------------------------------------------------------------------------------
+
+_FROZEN = (
+    "target",
+    "steps",
+    "probes",
+    "stopConditions",
+    "args",
+    "limits",
+    "duration",
+    "ramp",
+    "dryRun",
+    "seed",
+)
+"""What of a ChaosRun's spec stays as it was made; the rest (abort, ...) may be said later."""
+
+
+def _chaos_run() -> Json:
+    spec = schema(fields_of(chaos.ChaosRunSpec))
+    properties = spec["properties"]
+    _guard_run(properties)
+    frozen = "a ChaosRun is one execution: make a new one to change this"
+    spec["x-kubernetes-validations"] = [
+        _rule(f"has(self.{name}) == has(oldSelf.{name})", f"{name}: {frozen}") for name in _FROZEN
+    ]
+    for name in _FROZEN:
+        properties[name].setdefault("x-kubernetes-validations", []).append(_rule("self == oldSelf", frozen))
+    columns = [
+        _text("Phase", ".status.phase"),
+        _text("Verdict", ".status.verdict"),
+        _AGE,
+        _text("Message", ".status.message") | {"priority": 1},
+    ]
+    status = schema(fields_of(chaos.ChaosRunStatus))
+    return _crd(CHAOS_RUNS, "chaos", spec, status, columns, subresources={"status": {}})
+
+
+def _chaos_template() -> Json:
+    """Its spec may hold placeholders where numbers are wanted, so nobody looks into it before they are filled."""
+    return _crd(CHAOS_TEMPLATES, "chaost", dict(_KEEP), None, [_AGE])
+
+
+def _chaos_schedule() -> Json:
+    spec = schema(fields_of(chaos.ChaosScheduleSpec))
+    properties = spec["properties"]
+    properties["run"]["x-kubernetes-validations"] = [
+        _rule(
+            "(has(self.templateName) && self.templateName != '') != has(self.spec)",
+            "exactly one of templateName and spec must be set",
+        )
+    ]
+    for name in ("preChecks", "postChecks"):
+        _guard_probe(properties[name]["items"])
+    columns = [
+        _text("Schedule", ".spec.schedule"),
+        _text("Zone", ".spec.timeZone"),
+        {"name": "Suspend", "type": "boolean", "jsonPath": ".spec.suspend"},
+        _text("Active", ".status.active"),
+        _text("Verdict", ".status.lastVerdict"),
+        {"name": "Last", "type": "date", "jsonPath": ".status.lastScheduleTime"},
+        _AGE,
+    ]
+    status = schema(fields_of(chaos.ChaosScheduleStatus))
+    return _crd(CHAOS_SCHEDULES, "chaoss", spec, status, columns, subresources={"status": {}})
+
+
+def _chaos_switch() -> Json:
+    spec, status = schema(fields_of(chaos.ChaosSwitchSpec)), schema(fields_of(chaos.ChaosSwitchStatus))
+    columns = [
+        {"name": "Engaged", "type": "boolean", "jsonPath": ".spec.engaged"},
+        {"name": "Active", "type": "integer", "jsonPath": ".status.runsActive"},
+        _AGE,
+        _text("Reason", ".spec.reason"),
+    ]
+    return _crd(CHAOS_SWITCHES, "chaossw", spec, status, columns, subresources={"status": {}})
+
+
+def _guard_run(properties: Json) -> None:
+    """The rules that hold inside the spec of a run."""
+    fault = properties["steps"]["items"]["properties"]["faults"]["items"]
+    kinds = {name: fault["properties"][name] for name in chaos.FAULT_KINDS}
+    fault["x-kubernetes-validations"] = [_rule(f"{_count(kinds)} == 1", "a fault must have exactly one kind")]
+    fault["properties"]["scaleDown"]["x-kubernetes-validations"] = [
+        _rule("has(self.replicas) != has(self.percent)", "exactly one of replicas and percent must be set")
+    ]
+    for target in (properties["target"], fault["properties"]["target"]):
+        target["x-kubernetes-validations"] = [
+            _rule("!(has(self.count) && has(self.percent))", "count and percent exclude each other")
+        ]
+    _guard_probe(properties["probes"]["items"])
+
+
+def _guard_probe(probe: Json) -> None:
+    probe["x-kubernetes-validations"] = [
+        _rule(
+            "has(self.provider) != has(self.templateRef)",
+            "exactly one of provider and templateRef must be set",
+        )
+    ]
+
+
 def _crd(
     resource: Resource,
     short: str,
@@ -221,6 +327,10 @@ def _differ(one: str, other: str) -> Json:
 
 def _column(name: str, type: str, path: str, description: str) -> Json:
     return {"name": name, "type": type, "jsonPath": path, "description": description}
+
+
+def _text(name: str, path: str) -> Json:
+    return {"name": name, "type": "string", "jsonPath": path}
 
 
 def _phase_column() -> Json:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import inspect
 
-from rollout.api import analysis, rollout
+from rollout.api import analysis, chaos, rollout
 from rollout.api.meta import ObjectMeta
 
 INT32 = 2**31 - 1
@@ -51,6 +51,9 @@ MAX_STEPS = 256
 PERCENT_PATTERN = "^[0-9]{1,9}%$"
 _Facts = Mapping[str, Any]
 _NONE: _Facts = {}
+_PERCENT: _Facts = {"minimum": 1, "maximum": 100}
+_PORT: _Facts = {"maximum": 65_535}
+_STATUS: _Facts = {"minimum": 200, "maximum": 599}
 
 # All integers of this API are counts, seconds or weights: 0 to 2^31-1 where nothing else is said here.
 _FACTS: dict[tuple[type, str], _Facts] = {
@@ -65,6 +68,42 @@ _FACTS: dict[tuple[type, str], _Facts] = {
     (analysis.MeasurementRetention, "limit"): {"minimum": 1},
     (analysis.ArgValueFrom, "podTemplateHashValue"): {"enum": ("Stable", "Latest")},
     (ObjectMeta, "generation"): {"maximum": INT64},
+    (chaos.Target, "count"): {"minimum": 1},
+    (chaos.Target, "percent"): _PERCENT,
+    (chaos.Target, "podNames"): {"max_items": 256},
+    (chaos.HttpLatency, "percent"): _PERCENT,
+    (chaos.HttpLatency, "port"): _PORT,
+    (chaos.HttpAbort, "percent"): _PERCENT,
+    (chaos.HttpAbort, "port"): _PORT,
+    (chaos.HttpAbort, "status"): _STATUS,
+    (chaos.DependencyLatency, "percent"): _PERCENT,
+    (chaos.DependencyLatency, "port"): _PORT,
+    (chaos.DependencyOutage, "port"): _PORT,
+    (chaos.DependencyOutage, "status"): _STATUS,
+    (chaos.ScaleDown, "percent"): _PERCENT,
+    (chaos.NetworkLatency, "correlation"): {"maximum": 100},
+    (chaos.NetworkLatency, "rate"): {"minimum": 1},
+    (chaos.NetworkLatency, "hosts"): {"max_items": 64},
+    (chaos.NetworkLatency, "ports"): {"max_items": 64},
+    (chaos.NetworkLoss, "percent"): _PERCENT,
+    (chaos.NetworkLoss, "correlation"): {"maximum": 100},
+    (chaos.NetworkLoss, "rate"): {"minimum": 1},
+    (chaos.NetworkLoss, "hosts"): {"max_items": 64},
+    (chaos.NetworkLoss, "ports"): {"max_items": 64},
+    (chaos.ChaosStep, "faults"): {"max_items": 16},
+    (chaos.Probe, "attempts"): {"minimum": 1, "maximum": 100},
+    (chaos.Limits, "maxPercent"): _PERCENT,
+    (chaos.Limits, "maxPods"): {"minimum": 1},
+    (chaos.ChaosRunSpec, "steps"): {"max_items": 32},
+    (chaos.ChaosRunSpec, "probes"): {"max_items": 32},
+    (chaos.ChaosRunSpec, "stopConditions"): {"max_items": 16},
+    (chaos.ChaosRunSpec, "startAt"): {"format": "date-time"},
+    (chaos.ChaosScheduleSpec, "everyWeeks"): {"minimum": 1, "maximum": 53},
+    (chaos.ChaosScheduleSpec, "preChecks"): {"max_items": 32},
+    (chaos.ChaosScheduleSpec, "postChecks"): {"max_items": 32},
+    (chaos.ChaosScheduleSpec, "windows"): {"max_items": 32},
+    (chaos.ChaosScheduleSpec, "exclude"): {"max_items": 256},
+    (chaos.Caps, "percentPerNamespace"): {"maximum": 100},
 }
 
 _OBJECT, _LIST, _BOOLEAN = (

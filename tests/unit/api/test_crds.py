@@ -51,6 +51,10 @@ def test_names_and_subresources_are_those_that_outsiders_use():
         "analysistemplates.argoproj.io": (["at"], "Namespaced", []),
         "clusteranalysistemplates.argoproj.io": (["cat"], "Cluster", []),
         "experiments.argoproj.io": (["exp"], "Namespaced", []),
+        "chaosruns.surefoot.dev": (["chaos"], "Namespaced", ["status"]),
+        "chaostemplates.surefoot.dev": (["chaost"], "Namespaced", []),
+        "chaosschedules.surefoot.dev": (["chaoss"], "Namespaced", ["status"]),
+        "chaosswitches.surefoot.dev": (["chaossw"], "Cluster", ["status"]),
     }
 
 
@@ -127,3 +131,64 @@ def test_generating_twice_gives_the_same_and_shares_nothing_that_can_be_changed(
     before = deepcopy(crds())
     crds()[0]["spec"]["names"]["kind"] = "Other"
     assert crds() == before
+
+
+def chaos_run(**spec):
+    fault = {"name": "kill", "podDelete": {}}
+    return {
+        "apiVersion": "surefoot.dev/v1alpha1",
+        "kind": "ChaosRun",
+        "metadata": {"name": "run", "namespace": "prod"},
+        "spec": {"target": {"podNames": ["web-1"]}, "steps": [{"faults": [fault]}], "duration": "30s"} | spec,
+    }
+
+
+def faults(*found):
+    return {"steps": [{"faults": list(found)}]}
+
+
+def test_a_chaos_run_is_taken_as_it_is():
+    run = chaos_run(probes=[{"name": "up", "mode": "Edge", "templateRef": {"name": "up"}}])
+
+    assert refused(run) == []
+    assert prune(run, definition("ChaosRun")) == run
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        (faults({"name": "a"}), "a fault must have exactly one kind"),
+        (faults({"name": "a", "podDelete": {}, "httpAbort": {}}), "a fault must have exactly one kind"),
+        (faults({"name": "a", "scaleDown": {}}), "exactly one of replicas and percent"),
+        (faults({"name": "a", "httpAbort": {"percent": 101}}), "less than or equal to 100"),
+        ({"target": {"count": 1, "percent": 5}}, "count and percent exclude each other"),
+        ({"probes": [{"name": "up", "mode": "End"}]}, "exactly one of provider and templateRef"),
+        ({"probes": [{"name": "up", "mode": "Ende", "provider": {}}]}, "spec.probes[0].mode: Unsupported value"),
+        ({"steps": [{}] * 33}, "must have at most 32 items"),
+    ],
+)
+def test_the_api_server_refuses_a_chaos_run_that_is_not_one(spec, words):
+    assert words in refused(chaos_run(**spec))[0]
+
+
+def test_a_chaos_run_that_was_made_can_be_aborted_and_nothing_else():
+    run = chaos_run(seed=3)
+
+    assert refused(chaos_run(seed=3, abort=True), run) == []
+    assert any("one execution" in one for one in refused(chaos_run(seed=3, duration="2h"), run))
+    assert any("one execution" in one for one in refused(chaos_run(), run))
+
+
+def test_a_schedule_names_a_template_or_a_spec():
+    def schedule(**run):
+        return {"kind": "ChaosSchedule", "spec": {"schedule": "0 3 * * 1", "run": run}}
+
+    assert refused(schedule(templateName="kill")) == refused(schedule(spec={})) == []
+    assert refused(schedule()) != []
+    assert refused(schedule(templateName="kill", spec={})) != []
+
+
+def test_the_hours_of_a_window_are_called_from_and_to():
+    window = definition("ChaosSchedule")["properties"]["spec"]["properties"]["windows"]["items"]
+
+    assert set(window["properties"]) == {"days", "from", "to"}
