@@ -1,4 +1,4 @@
-"""One measured value against the conditions of its metric: the phase of the measurement, and the rule that decided.
+"""One measured value against the conditions (or the comparator) of its metric: the phase, and the rule that decided.
 
 Semantics: study/argo-rollouts.md 1.7. Unknown is never a pass: NaN and nothing reach the conditions only when every
 condition asks for them (isNaN; len, default, isNil, ??), an incomplete answer only when it asks for `warnings`, and
@@ -12,23 +12,67 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from rollout.api.analysis import Metric, Phase
+import msgspec
+
+from rollout.api.analysis import Comparator, Metric, Phase
 from rollout.core import expr
+from rollout.core.compare import Incomparable, compare, described
 from rollout.core.problem import shown
 
 _ASKS_FOR_NOTHING = frozenset({"len", "default", "isNil"})
 _MAX_VALUE_TEXT = 1_000
 
 
-def judge(metric: Metric, result: Any, now: datetime, warnings: Sequence[str] = ()) -> tuple[Phase, str]:
+class Verdict(msgspec.Struct, frozen=True):
+    """What the source itself says about its answer, where it says something (a Job has failed, a chaos run has passed).
+
+    `phase` counts where the metric has no condition; with a comparator a source that has Failed still has. `inconclusive`
+    says why the answer decides nothing, whatever the conditions say.
+    """
+
+    phase: Phase = ""
+    message: str = ""
+    inconclusive: str = ""
+
+
+NO_VERDICT = Verdict()
+
+
+def judge(
+    metric: Metric, result: Any, now: datetime, warnings: Sequence[str] = (), verdict: Verdict = NO_VERDICT
+) -> tuple[Phase, str]:
     """The phase of a measurement whose value is `result`, and one sentence that says why.
 
     `warnings` are the source's doubts about the value (part of the data is missing).
     """
+    if verdict.inconclusive:
+        return "Inconclusive", verdict.inconclusive
+    if metric.comparator is not None:
+        return _compared(metric.comparator, result, list(warnings), verdict)
+    if verdict.phase and not metric.success_condition.strip() and not metric.failure_condition.strip():
+        return verdict.phase, verdict.message or f"the provider says {verdict.phase}"
     try:
         return _judged(metric, result, now, list(warnings))
     except expr.ExprError as error:
         return "Error", error.sentence
+
+
+def _compared(
+    comparator: Comparator, result: Any, warnings: list[str], verdict: Verdict
+) -> tuple[Phase, str]:
+    if warnings:
+        return "Error", f"the answer may be incomplete: {'; '.join(warnings)}"
+    if verdict.phase in {"Failed", "Error", "Inconclusive"}:
+        return verdict.phase, verdict.message or f"the provider says {verdict.phase}"
+    try:
+        holds = compare(comparator, result)
+    except Incomparable as error:
+        return "Error", f"comparator {described(comparator)}: {error}"
+    phase: Phase = "Successful" if holds else "Failed"
+    return (
+        phase,
+        f"comparator {described(comparator)} {'holds' if holds else 'does not hold'} for {text(result)}",
+    )
 
 
 def _judged(metric: Metric, result: Any, now: datetime, warnings: list[str]) -> tuple[Phase, str]:

@@ -1,7 +1,8 @@
 """What an AnalysisRun does next: pure, from its spec, its status and `now` alone, so a restart changes nothing.
 
 Timing, limits, phases and messages: study/argo-rollouts.md 1.7. A due time is the start of the last measurement
-plus the interval; a controller that was away takes one measurement, not all it has missed.
+plus the interval; a controller that was away takes one measurement, not all it has missed. A measurement that lasts
+(`analysis.lasting`) holds the next one of its metric back until it is answered and cleaned up.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from analysis import lasting
+from analysis.lasting import Act
 from rollout.api.analysis import (
     COMPLETED,
     AnalysisRun,
@@ -46,10 +49,13 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 def settings(metric: Metric) -> Settings:
-    """The numbers of a metric whose spec was validated and substituted."""
+    """The numbers of a metric whose spec was validated and substituted.
+
+    One Error ends a metric of a start group: measured again alone, it would no more be beside the others.
+    """
     interval = duration(metric.interval) if metric.interval else None
     count = whole(metric.count) or (1 if interval is None else 0)
-    error_limit = whole(metric.consecutive_error_limit)
+    error_limit = 0 if metric.start_group else whole(metric.consecutive_error_limit)
     return Settings(
         interval=interval,
         initial_delay=duration(metric.initial_delay) if metric.initial_delay else 0.0,
@@ -62,10 +68,14 @@ def settings(metric: Metric) -> Settings:
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """The status to write, the metrics to measure now, and when to look again (None: when something changes)."""
+    """The status to write, then what to do, and when to look again (None: when something changes).
+
+    `due` are the metrics to measure at once; `acts` what to ask of providers whose measurements last.
+    """
 
     status: AnalysisRunStatus
     due: tuple[str, ...] = ()
+    acts: tuple[Act, ...] = ()
     wake: datetime | None = None
 
 
@@ -75,33 +85,44 @@ def plan(
     now: datetime,
     finished: Mapping[str, Measurement] | None = None,
     in_flight: Collection[str] = (),
+    *,
+    slow: Collection[str] = (),
+    not_before: Mapping[str, datetime] | None = None,
 ) -> Plan:
-    """The next state of an unfinished run.
+    """The next state of a run.
 
-    `metrics` are the run's, with arguments substituted. `finished` are measurements, by metric, that are not in the
-    status yet; `in_flight` the metrics being measured at this moment.
+    `metrics` are the run's, with arguments substituted; `slow` the names of those whose measurements last. `finished`
+    are measurements, by metric, that are not in the status yet; `in_flight` the metrics whose providers are being
+    asked at this moment; `not_before` says when a lasting measurement is to be looked at again (absent: now).
     """
-    before = run.status
-    if run.completed:
-        return Plan(before)
-    started = time_of(before.started_at) or now
-    taken = finished or {}
+    before, taken = run.status, finished or {}
     known = {result.name: result for result in before.metric_results}
+    if run.completed:
+        after = [_taken(result, taken.get(result.name)) for result in before.metric_results]
+        acts, wake = _acts(after, now, in_flight, slow, not_before or {})
+        return Plan(msgspec.structs.replace(before, metric_results=tuple(after)), (), acts, wake)
+    started = time_of(before.started_at) or now
     results = [
         _with_measurement(metric, known.get(metric.name), taken.get(metric.name), run.spec)
         for metric in metrics
     ]
+    results = [_expired(result, now) for result in results]
     results = [_assessed(metric, result) for metric, result in zip(metrics, results, strict=True)]
     if run.spec.terminate or any(_ends_the_rest(result) for result in results):
-        results = [_terminated(result) for result in results]
-    due, wake = _timetable(metrics, results, started, now, in_flight)
+        results = [_terminated(result, now) for result in results]
+    due, next_due = _timetable(metrics, results, started, now, in_flight)
+    results = [_begun(result) if result.name in due else result for result in results]
+    groups = [metric.start_group for metric in metrics]
     results = [
-        msgspec.structs.replace(result, phase="Running")
-        if result.name in due and result.phase == "Pending"
+        _opened(metric, result, run.spec, now, groups)
+        if metric.name in slow and metric.name in due
         else result
-        for result in results
+        for metric, result in zip(metrics, results, strict=True)
     ]
-    return Plan(_status(run, results, started, now), due, wake)
+    acts, next_act = _acts(results, now, in_flight, slow, not_before or {})
+    wake = min((moment for moment in (next_due, next_act) if moment), default=None)
+    at_once = tuple(name for name in due if name not in slow)
+    return Plan(_status(run, results, started, now), at_once, acts, wake)
 
 
 def refused(run: AnalysisRun, problems: Sequence[str], now: datetime) -> AnalysisRunStatus:
@@ -134,22 +155,58 @@ def _with_measurement(
 ) -> MetricResult:
     dry_run = any(regex.compile(rule.metric_name).search(metric.name) for rule in spec.dry_run)
     result = result or MetricResult(name=metric.name, phase="Pending", dry_run=dry_run)
-    if measurement is None or result.completed or measurement in result.measurements:
+    if measurement is None or lasting.NUMBER in (measurement.metadata or {}):
+        return _taken(result, measurement)
+    if result.completed or measurement in result.measurements:
         # (It is there already when a write succeeded whose reply was lost.)
         return result
+    return _counted(_appended(result, measurement, spec), measurement)
+
+
+def _appended(result: MetricResult, measurement: Measurement, spec: AnalysisRunSpec) -> MetricResult:
+    kept = (*result.measurements, measurement)[-_retention(result.name, spec) :]
+    return msgspec.structs.replace(result, phase="Running", measurements=kept)
+
+
+def _counted(result: MetricResult, measurement: Measurement) -> MetricResult:
+    """The counters after a measurement that has its final phase."""
     counter = _COUNTERS[measurement.phase]
-    kept = (*result.measurements, measurement)[-_retention(metric.name, spec) :]
     erred, succeeded = measurement.phase == "Error", measurement.phase == "Successful"
+    told = {key: value for key, value in (measurement.metadata or {}).items() if key not in lasting.OWN_KEYS}
     counted = msgspec.structs.replace(
         result,
-        phase="Running",
-        measurements=kept,
         count=result.count + (not erred),
         consecutive_error=result.consecutive_error + 1 if erred else 0,
         consecutive_success=result.consecutive_success + 1 if succeeded else 0,
-        metadata=measurement.metadata or result.metadata,
+        metadata=told or result.metadata,
     )
     return msgspec.structs.replace(counted, **{counter: getattr(result, counter) + 1})
+
+
+def _taken(result: MetricResult, news: Measurement | None) -> MetricResult:
+    """The result with news of its lasting measurement."""
+    if news is None:
+        return result
+    result, is_answer = lasting.replaced(result, news)
+    return _counted(result, news) if is_answer else result
+
+
+def _expired(result: MetricResult, now: datetime) -> MetricResult:
+    running = lasting.current(result)
+    return _taken(result, lasting.overdue(running, now)) if running is not None else result
+
+
+def _begun(result: MetricResult) -> MetricResult:
+    return msgspec.structs.replace(result, phase="Running") if result.phase == "Pending" else result
+
+
+def _opened(
+    metric: Metric, result: MetricResult, spec: AnalysisRunSpec, now: datetime, groups: Sequence[str]
+) -> MetricResult:
+    """The result with the record of its next lasting measurement. `groups` are the start groups of all metrics."""
+    together = metric.start_group and groups.count(metric.start_group) > 1
+    lead = timedelta(seconds=lasting.LEAD_SECONDS if together else 0.0)
+    return _appended(result, lasting.opened(result, now, now + lead), spec)
 
 
 def _retention(name: str, spec: AnalysisRunSpec) -> int:
@@ -197,10 +254,21 @@ def _ends_the_rest(result: MetricResult) -> bool:
     return not result.dry_run and result.completed and result.phase != "Successful"
 
 
-def _terminated(result: MetricResult) -> MetricResult:
-    """A metric that is stopped has not failed. Whether that is enough evidence is for the gate to decide."""
+def _terminated(result: MetricResult, now: datetime) -> MetricResult:
+    """A metric that is stopped has not failed. Whether that is enough evidence is for the gate to decide.
+
+    But one that is stopped in the middle of its first measurement is Inconclusive: it was begun, and nothing is known.
+    """
     if result.completed:
         return result
+    running = lasting.current(result)
+    if running is None:
+        return msgspec.structs.replace(result, phase="Successful", message="metric terminated")
+    first = not result.count and not result.error
+    result = _taken(result, lasting.interrupted(running, now))
+    if first:
+        said = "metric terminated before it had an answer"
+        return msgspec.structs.replace(result, phase="Inconclusive", message=said)
     return msgspec.structs.replace(result, phase="Successful", message="metric terminated")
 
 
@@ -216,15 +284,48 @@ def _timetable(
 ) -> tuple[tuple[str, ...], datetime | None]:
     due: list[str] = []
     later: list[datetime] = []
+    waiting: set[str] = set()
     for metric, result in zip(metrics, results, strict=True):
-        if result.completed or metric.name in in_flight:
+        if result.completed:
+            continue
+        if metric.name in in_flight or lasting.current(result) or lasting.owing(result):
+            waiting.add(metric.start_group)
             continue
         moment = _due_at(settings(metric), result, started)
         if moment <= now:
             due.append(metric.name)
         else:
+            waiting.add(metric.start_group)
             later.append(moment)
-    return tuple(due), min(later, default=None)
+    groups = {metric.name: metric.start_group for metric in metrics}
+    held = {name for name in due if groups[name] and groups[name] in waiting}
+    return tuple(name for name in due if name not in held), min(later, default=None)
+
+
+def _acts(
+    results: Sequence[MetricResult],
+    now: datetime,
+    in_flight: Collection[str],
+    slow: Collection[str],
+    not_before: Mapping[str, datetime],
+) -> tuple[tuple[Act, ...], datetime | None]:
+    """What to ask of lasting providers now, and when to see about it again."""
+    acts: list[Act] = []
+    later: list[datetime] = []
+    for result in results:
+        act = lasting.act_for(result.name, result) if result.name in slow else None
+        if act is None:
+            continue
+        if act.verb != "end":
+            later.append(lasting.give_up_at(act.measurement, now))
+        if result.name in in_flight:
+            continue
+        moment = not_before.get(result.name, now)
+        if moment <= now:
+            acts.append(act)
+        else:
+            later.append(moment)
+    return tuple(acts), min(later, default=None)
 
 
 def _due_at(limits: Settings, result: MetricResult, started: datetime) -> datetime:

@@ -48,10 +48,24 @@ class MeasurementRetention(View, frozen=True):
     limit: int
 
 
+class Comparator(View, frozen=True):
+    """Compares an answer as `type`; an answer that cannot be read as that is an Error, never 0.
+
+    Operators: int, float: == != < <= > >= oneOf between; string: equal notEqual contains matches notMatches oneOf.
+    `value` is text; lists (oneOf, between) are separated by commas. See `rollout.core.compare`.
+    """
+
+    type: Literal["int", "float", "string"]
+    operator: str
+    value: str
+
+
 class Metric(View, frozen=True):
     """One measurement, repeated. Conditions are expressions over `result`; see `rollout.core.expr`.
 
-    `count` and the limits may be numbers or strings (templated); None means "not given".
+    `count` and the limits may be numbers or strings (templated); None means "not given". Ours, not in Argo Rollouts:
+    `comparator` in the place of conditions, and `startGroup`: metrics of one run that have the same one are begun
+    together, each time.
     """
 
     name: str = ""
@@ -65,6 +79,8 @@ class Metric(View, frozen=True):
     consecutive_error_limit: int | str | None = None
     consecutive_success_limit: int | str | None = None
     provider: dict[str, Any] = {}
+    comparator: Comparator | None = None
+    start_group: str = ""
 
 
 class TemplateRef(View, frozen=True):

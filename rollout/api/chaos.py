@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from rollout.api.analysis import Argument, Metric
+from rollout.api.analysis import Argument, Comparator, Metric
 from rollout.api.meta import LabelSelector, ObjectMeta, View
 from rollout.api.rollout import Condition
 
@@ -216,18 +216,6 @@ class Tolerance(View, frozen=True):
 class ProbeTemplateRef(View, frozen=True):
     name: str
     cluster_scope: bool = False
-
-
-class Comparator(View, frozen=True):
-    """Compares a probe's answer as `type`; an answer that cannot be read as that is an Error, never 0.
-
-    Operators: int, float: == != < <= > >= oneOf between; string: equal notEqual contains matches notMatches oneOf.
-    `value` is text; lists (oneOf, between) are separated by commas.
-    """
-
-    type: Literal["int", "float", "string"]
-    operator: str
-    value: str
 
 
 class Probe(View, frozen=True):

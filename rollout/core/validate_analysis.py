@@ -20,8 +20,9 @@ from rollout.core.checks import (
     templated,
     whole,
 )
+from rollout.core.compare import comparator_problems
 from rollout.core.problem import Problem, invalid, problems_of, raise_if_any, required
-from rollout.core.validate_providers import check_provider
+from rollout.core.validate_providers import LASTING, PLUGIN_PREFIX, check_provider
 from rollout.errors import InvalidSpec
 
 MAX_METRICS = 64
@@ -40,8 +41,11 @@ _METRIC_FIELDS = frozenset(
         "consecutiveErrorLimit",
         "consecutiveSuccessLimit",
         "provider",
+        "comparator",
+        "startGroup",
     }
 )
+_SAME_IN_GROUP = ("interval", "initialDelay", "count")
 _LIMITS = ("failureLimit", "inconclusiveLimit", "consecutiveErrorLimit", "consecutiveSuccessLimit")
 
 
@@ -60,7 +64,7 @@ def validate_template(obj: Mapping[str, Any]) -> list[Problem]:
     declared = None if spec.get("templates") else args
     for index, metric in enumerate(spec.get("metrics") or ()):
         found += _metric(metric, f"spec.metrics[{index}]", declared, secrets)
-    return [*found, *_names(spec), *_patterns(spec)]
+    return [*found, *_names(spec), *_groups(spec), *_patterns(spec)]
 
 
 def validate_run_spec(spec: Mapping[str, Any]) -> list[Problem]:
@@ -83,7 +87,7 @@ def validate_run_spec(spec: Mapping[str, Any]) -> list[Problem]:
             found += problems_of(error)
         else:
             found += _metric(resolved, path, args, secrets)
-    return [*found, *_names(spec), *_patterns(spec)]
+    return [*found, *_names(spec), *_groups(spec), *_patterns(spec)]
 
 
 def require_valid_run(spec: Mapping[str, Any]) -> None:
@@ -137,6 +141,45 @@ def _names(spec: Mapping[str, Any]) -> Iterator[Problem]:
         seen.add(name)
 
 
+def _comparator(metric: Mapping[str, Any], path: str) -> Iterator[Problem]:
+    comparator = metric.get("comparator")
+    if comparator is None:
+        return
+    yield from comparator_problems(comparator, f"{path}.comparator")
+    if metric.get("successCondition") or metric.get("failureCondition"):
+        yield invalid(f"{path}.comparator", comparator, "there are conditions too", "keep one of the two")
+
+
+def _groups(spec: Mapping[str, Any]) -> Iterator[Problem]:
+    """Metrics of a start group begin together each time, so they must agree on when and how often that is."""
+    first: dict[str, Mapping[str, Any]] = {}
+    for index, metric in enumerate(spec.get("metrics") or ()):
+        group, path = metric.get("startGroup"), f"spec.metrics[{index}]"
+        if not group:
+            continue
+        if not set(_provider_names(metric)) & LASTING:
+            rule = f"only metrics that last can start together ({', '.join(sorted(LASTING))})"
+            yield invalid(f"{path}.startGroup", group, rule, "use initialDelay for this one")
+        if whole(metric.get("consecutiveErrorLimit")) or metric.get("consecutiveSuccessLimit"):
+            rule = "a metric of a start group is not measured again alone"
+            fix = "leave consecutiveErrorLimit and consecutiveSuccessLimit out"
+            yield invalid(f"{path}.startGroup", group, rule, fix)
+        other = first.setdefault(group, metric)
+        for field in _SAME_IN_GROUP:
+            if (metric.get(field) or None) != (other.get(field) or None):
+                rule = f'differs from that of "{other.get("name", "")}", which starts together with it'
+                yield invalid(f"{path}.{field}", metric.get(field), rule, "make them equal")
+
+
+def _provider_names(metric: Mapping[str, Any]) -> Iterator[str]:
+    provider = metric.get("provider") or {}
+    plugins = provider.get("plugin")
+    yield from provider
+    yield from (
+        str(one).removeprefix(PLUGIN_PREFIX) for one in (plugins if isinstance(plugins, Mapping) else ())
+    )
+
+
 def _patterns(spec: Mapping[str, Any]) -> Iterator[Problem]:
     for field in ("dryRun", "measurementRetention"):
         for index, item in enumerate(spec.get(field) or ()):
@@ -159,6 +202,7 @@ def _metric(
     yield from _counts(metric, path)
     for field in ("successCondition", "failureCondition"):
         yield from check_condition(metric.get(field) or "", f"{path}.{field}", CONDITION_NAMES)
+    yield from _comparator(metric, path)
     yield from check_provider(metric.get("provider") or {}, f"{path}.provider")
 
 

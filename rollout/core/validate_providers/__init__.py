@@ -38,6 +38,8 @@ NOT_YET = frozenset(
     }
 )
 """Providers that the API knows and we do not act on."""
+LASTING = frozenset({"job", "cmd", "loadTest", "chaos"})
+"""Providers whose measurements last (`analysis.providers.base.Lasting`): only these can start as a group."""
 PLUGIN_PREFIX = "surefoot/"
 
 
