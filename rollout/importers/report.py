@@ -78,10 +78,12 @@ class Reader:
         return default if found is None else found
 
     def text(self, *path: str | int, default: str = "") -> str:
-        """The value at `path` as text (numbers and booleans as YAML writes them)."""
+        """The value at `path` as text (numbers and booleans as YAML writes them). Refused when it is a list or an object."""
         found = self.get(*path)
         if found is None:
             return default
+        if isinstance(found, list | dict):
+            raise self.refuse(path, "must be a single value")
         return str(found).lower() if isinstance(found, bool) else str(found)
 
     def whole(self, *path: str | int, default: int = 0) -> int:
@@ -92,6 +94,20 @@ class Reader:
         if not re.fullmatch(r"[0-9]{1,9}", text):
             raise self.refuse(path, f'"{text}" is no whole number')
         return int(text)
+
+    def texts(self, *path: str | int) -> list[str]:
+        """The list of texts at `path`; [] where there is none. Refused otherwise."""
+        found = self.get(*path, default=[])
+        if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+            raise self.refuse(path, "must be a list of texts")
+        return list(found)
+
+    def mapping(self, *path: str | int) -> dict[str, Any]:
+        """The object at `path`; {} where there is none. Refused otherwise."""
+        found = self.get(*path, default={})
+        if not isinstance(found, dict):
+            raise self.refuse(path, "must be an object")
+        return dict(found)
 
     def items(self, *path: str | int) -> range:
         """The indexes of the list at `path`; its items are read one by one."""

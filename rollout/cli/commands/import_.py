@@ -25,6 +25,14 @@ LITMUS_EXAMPLES = (
     + "\n\n"
     + EXIT_CODES
 )
+FLAGGER_EXAMPLES = (
+    help_with(
+        "rollout import flagger -f canary.yaml -f deployment.yaml > release.yaml",
+        "kubectl get canary,metrictemplate,deploy -o yaml | rollout import flagger -f - --replicas 10",
+    )
+    + "\n\n"
+    + EXIT_CODES
+)
 _FileOption = Annotated[
     list[str],
     typer.Option("--filename", "-f", metavar="FILE", help="File, directory, or - for stdin (repeat)."),
@@ -58,6 +66,29 @@ def litmus(
     from rollout.importers.litmus import CMD_IMAGE, Options, convert
 
     options = Options(profile=profile.value, network=network.value, cmd_image=cmd_image or CMD_IMAGE)
+    _tell(convert(_documents(files), options), output)
+
+
+def flagger(
+    files: _FileOption,
+    *,
+    provider: Annotated[
+        str, typer.Option(help="The provider of Canaries that name none (Flagger's -mesh-provider).")
+    ] = "istio",
+    job_image: Annotated[str, typer.Option(help="Image for commands that become Jobs.")] = "",
+    replicas: Annotated[
+        str, typer.Option(help="Pods of the Rollout where the Deployment does not tell.", metavar="N")
+    ] = "",
+    output: OutputOption = None,
+) -> None:
+    """Convert Canaries (with their Deployments and MetricTemplates, if given) to Rollouts and what they name."""
+    from rollout.importers.flagger import JOB_IMAGE, Options, convert
+
+    if replicas and not (replicas.isdecimal() and 0 < int(replicas) < 100_000):
+        raise Failure(USAGE, f"--replicas {replicas}: must be a whole number of at least 1")
+    options = Options(
+        provider=provider, job_image=job_image or JOB_IMAGE, replicas=int(replicas) if replicas else None
+    )
     _tell(convert(_documents(files), options), output)
 
 
@@ -96,10 +127,22 @@ def _tell(imported: Imported, output: Output | None) -> None:
         import yaml
 
         if imported.objects:
-            out.lines(yaml.safe_dump_all(imported.objects, sort_keys=False, width=110).splitlines())
+            text = yaml.dump_all(imported.objects, Dumper=_without_aliases(), sort_keys=False, width=110)
+            out.lines(text.splitlines())
         for note in imported.notes:
             out.say(str(note))
         out.say(f"{len(imported.objects)} objects, {imported.outcome}.")
     code = {"exact": OK, "approximate": APPROXIMATE, "refused": REFUSED}[imported.outcome]
     if code:
         raise typer.Exit(code)
+
+
+def _without_aliases() -> Any:
+    """PyYAML's safe dumper, writing out what stands in several places: nobody edits `*id001`."""
+    import yaml
+
+    class Plain(yaml.SafeDumper):
+        def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+            return True
+
+    return Plain
