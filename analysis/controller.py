@@ -1,33 +1,33 @@
 """Carries AnalysisRuns out: wake up, plan, save the status, measure what is due, sleep.
 
-What is due and what it means is in `analysis.plan` and `analysis.judge`. Here: one status write per pass, with the
-resourceVersion it rests on, before any measurement it announces; measurements side by side within a bound and a
-deadline; every measurement recorded once, however often the write has to be repeated.
+What is due and what it means is in `analysis.plan` and `analysis.judge`; `analysis.measuring` asks the providers. Here:
+one status write per pass, with the resourceVersion it rests on, before any measurement it announces; measurements side
+by side within a bound; every measurement recorded once, however often the write has to be repeated.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
 import structlog
 
-from analysis.judge import judge, text
+from analysis import lasting
+from analysis.lasting import Act
+from analysis.measuring import Measuring
 from analysis.plan import delete_at, plan, refused, transitions
-from analysis.providers.base import Providers, provider_of
+from analysis.providers.base import Providers
 from rollout.api.analysis import AnalysisRun, AnalysisRunSpec, AnalysisRunStatus, Measurement, Metric
 from rollout.api.codec import merge_diff, plain, view
-from rollout.api.meta import Key, ObjectMeta, key_of, metadata, timestamp
-from rollout.api.resources import ANALYSIS_RUNS, SECRETS
+from rollout.api.meta import Key, ObjectMeta, key_of, metadata
+from rollout.api.resources import ANALYSIS_RUNS
 from rollout.api.rollout import INSTANCE_ID
 from rollout.core import arguments
 from rollout.core.validate_analysis import require_valid_run
 from rollout.core.validate_providers import chosen
-from rollout.errors import ApiError, InvalidSpec, NotFound, ProviderError
+from rollout.errors import InvalidSpec, NotFound
 from rollout.runtime.clock import Clock
 from rollout.runtime.fresh import Fresh
 from rollout.runtime.informer import Informer, wait_synced
@@ -39,9 +39,8 @@ log = structlog.get_logger()
 WORKERS = 10
 MEASUREMENTS = 64
 """Measurements at one time, over all runs."""
-MEASUREMENT_SECONDS = 660.0
-"""A measurement that takes longer is given up; providers have shorter deadlines of their own."""
-_HIDDEN = "***"
+PROGRESS_SECONDS = 2.0
+"""How far a lasting measurement has come is written at most so often."""
 
 
 class Recorder(Protocol):
@@ -72,7 +71,7 @@ class AnalysisController:
     ) -> None:
         self._kube = kube
         self._clock = clock
-        self._providers = providers
+        self._measuring = Measuring(kube, clock, providers)
         self._instance_id = instance_id
         self._recorder = recorder
         self._slots = asyncio.Semaphore(measurements)
@@ -82,6 +81,8 @@ class AnalysisController:
         self._resolved: dict[Key, tuple[str, Mapping[str, Any], tuple[Metric, ...]]] = {}
         self._tasks: dict[tuple[Key, str, str], asyncio.Task[None]] = {}
         self._finished: dict[tuple[Key, str], dict[str, Measurement]] = {}
+        self._not_before: dict[tuple[Key, str, str], datetime] = {}
+        self._progress_at: dict[tuple[Key, str, str], datetime] = {}
         self.runner: Runner[Key] = Runner(
             "analysis",
             self.reconcile,
@@ -114,7 +115,7 @@ class AnalysisController:
     async def reconcile(self, key: Key) -> After | None:
         """One pass over one AnalysisRun."""
         raw = self.informer.store.get(key)
-        if raw is None or metadata(raw).get("deletionTimestamp") or not self._ours(raw):
+        if raw is None or not self._ours(raw):
             self._forget(key)
             return None
         now = self._clock.now()
@@ -124,11 +125,15 @@ class AnalysisController:
             bare = _bare(raw)
             await self._save(raw, bare, refused(bare, error.problems, now))
             return None
-        if run.completed:
+        if run.metadata.deletion_timestamp:
+            return self._leave(key, raw, run, now)
+        if run.completed and not any(map(lasting.owing, run.status.metric_results)):
             return await self._retire(key, run, now)
         try:
             metrics = self._metrics(key, raw, run)
         except InvalidSpec as error:
+            if run.completed:
+                return await self._retire(key, run, now)
             await self._save(raw, run, refused(run, error.problems, now))
             return None
         return await self._advance(raw, run, metrics, now)
@@ -137,27 +142,60 @@ class AnalysisController:
         self, raw: Object, run: AnalysisRun, metrics: Sequence[Metric], now: datetime
     ) -> After | None:
         key, uid = run.metadata.key, run.metadata.uid
-        finished = dict(self._finished.get((key, uid), {}))
-        flying = {name for other, of, name in self._tasks if (other, of) == (key, uid)}
-        decision = plan(run, metrics, now, finished, flying)
-        await self._save(raw, run, decision.status)
-        self._told(key, uid, finished)
-        if decision.status.completed_at is not None:
-            self._forget(key)
-            return After(0.0)
-        self._cancel(key, uid, {result.name for result in decision.status.metric_results if result.completed})
-        for metric in metrics:
-            if metric.name in decision.due:
-                self._start(run, metric)
-        if decision.wake is None:
+        finished, later = self._news(run, now)
+        slow = {metric.name for metric in metrics if self._measuring.lasts(metric)}
+        decision = plan(
+            run,
+            metrics,
+            now,
+            finished,
+            self._flying(key, uid),
+            slow=slow,
+            not_before={name: at for (of, u, name), at in self._not_before.items() if (of, u) == (key, uid)},
+        )
+        if not await self._save(raw, run, decision.status):
             return None
-        return After(max(0.0, (decision.wake - now).total_seconds()))
+        self._told(key, uid, finished, now)
+        over = {result.name for result in decision.status.metric_results if result.completed}
+        self._cancel(key, uid, over - slow)
+        by_name = {metric.name: metric for metric in metrics}
+        for name in decision.due:
+            self._start(run, name, self._measure(run, by_name[name]))
+        for act in decision.acts:
+            self._start(run, act.metric, self._act(run, by_name[act.metric], act))
+        moments = [moment for moment in (decision.wake, later) if moment]
+        return After(max(0.0, (min(moments) - now).total_seconds())) if moments else None
 
-    async def _save(self, raw: Object, run: AnalysisRun, status: AnalysisRunStatus) -> None:
-        """Write the status if it differs, resting on the version that was read; then tell what has changed."""
+    def _leave(self, key: Key, raw: Object, run: AnalysisRun, now: datetime) -> After | None:
+        """A run that is being deleted measures nothing more, and what it has begun is ended. Nothing is saved."""
+        uid = run.metadata.uid
+        try:
+            metrics = {metric.name: metric for metric in self._metrics(key, raw, run)}
+        except InvalidSpec:
+            return None  # what it owns goes with it
+        slow = {name for name, metric in metrics.items() if self._measuring.lasts(metric)}
+        self._cancel(key, uid, metrics.keys() - slow)
+        told, busy = self._finished.get((key, uid), {}), self._flying(key, uid)
+        later: list[datetime] = []
+        for result in run.status.metric_results:
+            name = result.name
+            open_one = lasting.current(result) or lasting.owing(result)
+            if open_one is None or name not in slow or name in busy or _is_over(told.get(name)):
+                continue
+            if (moment := self._not_before.get((key, uid, name), now)) > now:
+                later.append(moment)
+            else:
+                self._start(run, name, self._act(run, metrics[name], Act("end", name, open_one)))
+        return After((min(later) - now).total_seconds()) if later else None
+
+    async def _save(self, raw: Object, run: AnalysisRun, status: AnalysisRunStatus) -> bool:
+        """Write the status if it differs, resting on the version that was read; then tell what has changed.
+
+        False when there is no such run any more.
+        """
         change = merge_diff(plain(run.status), plain(status))
         if not change:
-            return
+            return True
         key = run.metadata.key
         version = metadata(raw).get("resourceVersion")
         kube = self._fresh.kube(key, self._kube)
@@ -165,12 +203,13 @@ class AnalysisController:
         try:
             await kube.patch(ANALYSIS_RUNS, key.namespace, key.name, patch)
         except NotFound:
-            return  # deleted in between; the watch will say so
+            return False  # deleted in between; the watch will say so
         for happened in transitions(run.status, status):
             log.info(happened.reason, run=str(key), message=happened.message)
             if self._recorder is not None:
                 kind: Literal["Normal", "Warning"] = "Warning" if happened.warning else "Normal"
                 self._recorder.emit(raw, kind, happened.reason, happened.message)
+        return True
 
     async def _retire(self, key: Key, run: AnalysisRun, now: datetime) -> After | None:
         """A completed run only waits for the end of its time to live."""
@@ -195,17 +234,19 @@ class AnalysisController:
         require_valid_run(spec)
         metrics = resolved(spec)
         for metric in metrics:
-            provider_of(metric, self._providers)
+            self._measuring.check(metric)
         self._resolved[key] = uid, spec, metrics
         return metrics
 
     # --- measuring --------------------------------------------------------------------------------
 
-    def _start(self, run: AnalysisRun, metric: Metric) -> None:
-        place = run.metadata.key, run.metadata.uid, metric.name
+    def _start(self, run: AnalysisRun, name: str, work: Coroutine[Any, Any, None]) -> None:
+        place = run.metadata.key, run.metadata.uid, name
         if place in self._tasks:
+            work.close()
             return
-        task = asyncio.create_task(self._measure(run, metric), name=f"measure {place[0]} {metric.name}")
+        self._not_before.pop(place, None)
+        task = asyncio.create_task(work, name=f"measure {place[0]} {name}")
         self._tasks[place] = task
         task.add_done_callback(lambda done: self._ended(place, done))
 
@@ -215,82 +256,62 @@ class AnalysisController:
 
     async def _measure(self, run: AnalysisRun, metric: Metric) -> None:
         """Take one measurement and have the run looked at again. Ends without one only when cancelled."""
-        key, uid = run.metadata.key, run.metadata.uid
         async with self._slots:
-            measurement = await self._measured(run, metric)
-        log.info(
-            "measured",
-            run=str(key),
-            metric=metric.name,
-            phase=measurement.phase,
-            value=measurement.value,
-            message=measurement.message,
-        )
+            measurement = await self._measuring.measure(run, metric)
+        self._arrived(run, metric, measurement)
+
+    async def _act(self, run: AnalysisRun, metric: Metric, act: Act) -> None:
+        """Take one step of a measurement that lasts, and have the run looked at again."""
+        async with self._slots:
+            outcome = await self._measuring.act(run, metric, act)
+        if outcome.not_before is not None:
+            self._not_before[run.metadata.key, run.metadata.uid, metric.name] = outcome.not_before
+        self._arrived(run, metric, outcome.news)
+
+    def _arrived(self, run: AnalysisRun, metric: Metric, measurement: Measurement | None) -> None:
+        key, uid = run.metadata.key, run.metadata.uid
         self._tasks.pop((key, uid, metric.name), None)
-        self._finished.setdefault((key, uid), {})[metric.name] = measurement
+        if measurement is not None:
+            if measurement.phase != "Running":
+                log.info(
+                    "measured",
+                    run=str(key),
+                    metric=metric.name,
+                    phase=measurement.phase,
+                    value=measurement.value,
+                    message=measurement.message,
+                )
+            self._finished.setdefault((key, uid), {})[metric.name] = measurement
         self.runner.add(key)
 
-    async def _measured(self, run: AnalysisRun, metric: Metric) -> Measurement:
-        started = self._clock.now()
-        provider = provider_of(metric, self._providers)
-        value = ""
-        details: dict[str, str] = {}
-        secrets: dict[str, str] = {}
-        try:
-            details = provider.asked(metric)
-            async with asyncio.timeout(MEASUREMENT_SECONDS):
-                secrets = await self._secrets(run, metric)
-                reading = await provider.measure(metric, secrets, started)
-            phase, message = judge(metric, reading.value, started, reading.warnings)
-            value, details = text(reading.value), {**details, **reading.metadata}
-        except ProviderError as error:
-            phase, message = "Error", str(error)
-        except TimeoutError:
-            phase, message = "Error", f"no answer within {MEASUREMENT_SECONDS:g} s"
-        except (
-            Exception
-        ) as error:  # a provider's defect is an Error of this metric, never the end of the others
-            log.exception("a metric provider failed", run=str(run.metadata.key), metric=metric.name)
-            phase, message = "Error", f"the provider failed: {type(error).__name__}: {error}"
-        return Measurement(
-            phase=phase,
-            message=_scrubbed(message, secrets),
-            started_at=timestamp(started),
-            finished_at=timestamp(self._clock.now()),
-            value=_scrubbed(value, secrets),
-            metadata={name: _scrubbed(item, secrets) for name, item in details.items() if item},
-        )
+    def _flying(self, key: Key, uid: str) -> set[str]:
+        return {name for other, of, name in self._tasks if (other, of) == (key, uid)}
 
-    async def _secrets(self, run: AnalysisRun, metric: Metric) -> dict[str, str]:
-        """The values of the secret arguments that this metric uses, read by name and kept nowhere."""
-        wanted = arguments.placeholders(plain(metric))
-        found: dict[str, str] = {}
-        for argument in run.spec.args:
-            ref = argument.value_from.secret_key_ref if argument.value_from else None
-            if ref is None or argument.name not in wanted:
-                continue
-            try:
-                secret = await self._kube.get(SECRETS, run.metadata.namespace, ref.name)
-            except ApiError as error:
-                raise ProviderError(
-                    f'the Secret "{ref.name}" of argument "{argument.name}": {error.message}'
-                ) from None
-            encoded = (secret.get("data") or {}).get(ref.key)
-            if encoded is None:
-                raise ProviderError(
-                    f'the Secret "{ref.name}" of argument "{argument.name}" has no key "{ref.key}"'
-                )
-            try:
-                found[argument.name] = base64.b64decode(encoded, validate=True).decode()
-            except (binascii.Error, ValueError):
-                raise ProviderError(f'the key "{ref.key}" of the Secret "{ref.name}" is not a text') from None
-        return found
+    def _news(self, run: AnalysisRun, now: datetime) -> tuple[dict[str, Measurement], datetime | None]:
+        """What is to be written now, and when the words about progress that came too soon after the last may be."""
+        key, uid = run.metadata.key, run.metadata.uid
+        running = {result.name: lasting.current(result) for result in run.status.metric_results}
+        news: dict[str, Measurement] = {}
+        later: list[datetime] = []
+        for name, measurement in self._finished.get((key, uid), {}).items():
+            before, last = running.get(name), self._progress_at.get((key, uid, name))
+            free = last + timedelta(seconds=PROGRESS_SECONDS) if last is not None else now
+            if before is not None and free > now and lasting.only_progress(before, measurement):
+                later.append(free)
+            else:
+                news[name] = measurement
+        return news, min(later, default=None)
 
-    def _told(self, key: Key, uid: str, saved: Iterable[str]) -> None:
+    def _told(self, key: Key, uid: str, saved: Mapping[str, Measurement], now: datetime) -> None:
         """These measurements are in the status now; others may have come in while it was written."""
         waiting = self._finished.get((key, uid), {})
-        for name in saved:
-            del waiting[name]
+        for name, measurement in saved.items():
+            if measurement.phase == "Running":
+                self._progress_at[key, uid, name] = now
+            else:
+                self._progress_at.pop((key, uid, name), None)
+            if waiting.get(name) is measurement:
+                del waiting[name]
         if not waiting:
             self._finished.pop((key, uid), None)
 
@@ -303,10 +324,18 @@ class AnalysisController:
             self._tasks[place].cancel()
         for owner in [owner for owner in self._finished if owner[0] == key]:
             del self._finished[owner]
+        for times in (self._not_before, self._progress_at):
+            for place in [place for place in times if place[0] == key]:
+                del times[place]
         if self.informer.store.get(key) is None:
             self._fresh.forget(key)
 
-    def _cancel(self, key: Key, uid: str, names: set[str]) -> None:
+    def _cancel(self, key: Key, uid: str, names: Collection[str]) -> None:
+        """Give the measurements of these metrics up.
+
+        Not meant for those that last: a request to create something, given up half-way, could arrive after the one to
+        delete it. Their steps end by themselves within a minute, and the clean-up waits for that.
+        """
         for name in names:
             if (task := self._tasks.get((key, uid, name))) is not None:
                 task.cancel()
@@ -347,9 +376,5 @@ def _bare(raw: Object) -> AnalysisRun:
     )
 
 
-def _scrubbed(said: str, secrets: Mapping[str, str]) -> str:
-    """`said` without any secret value, whoever repeated it."""
-    for secret in sorted(secrets.values(), key=len, reverse=True):
-        if secret:
-            said = said.replace(secret, _HIDDEN)
-    return said
+def _is_over(measurement: Measurement | None) -> bool:
+    return measurement is not None and lasting.CLEANUP not in (measurement.metadata or {})

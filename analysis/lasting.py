@@ -103,7 +103,7 @@ def replaced(result: MetricResult, new: Measurement) -> tuple[MetricResult, bool
     News that came too late change nothing: of another number, of one that was stopped meanwhile, or told before.
     """
     last = result.measurements[-1] if result.measurements else None
-    if last is None or _number(last) != _number(new):
+    if last is None or not _number(new) or _number(last) != _number(new):
         return result, False
     if last.phase != "Running" and new != cleaned(last):
         return result, False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -76,11 +76,14 @@ class Progress(msgspec.Struct, frozen=True):
     seconds: float = 1.0
 
 
+@runtime_checkable
 class Lasting(Protocol):
     """Measures one metric by something that exists in the API meanwhile: a Job, a load test, a chaos run.
 
     Names of what it makes are computed from the task, and all of it is owned by the AnalysisRun. It keeps nothing
-    between calls but what `begin` and `look` return as metadata, which is saved in the measurement.
+    between calls but what `begin` and `look` return as metadata, which is saved in the measurement. A call that takes
+    longer than a minute is cancelled. Errors of the API that pass (not reachable, throttled, a conflict) may be let
+    through from any call: it is made again later. Other errors are as good as a ProviderError.
     """
 
     def asked(self, metric: Metric) -> dict[str, str]: ...
@@ -104,11 +107,15 @@ class Lasting(Protocol):
         ...
 
     async def end(self, metric: Metric, task: Task, metadata: Mapping[str, str]) -> None:
-        """Leave nothing of it running: after its answer, its deadline, or when the run is over before. Idempotent."""
+        """Leave nothing of it running: after its answer, its deadline, or when the run is over before.
+
+        Idempotent, and called again until it succeeds; also when `begin` never has. The metric's next measurement waits.
+        """
         ...
 
 
-Providers = Mapping[str, Provider]
+Providers = Mapping[str, Provider | Lasting]
+"""By name. Whether one lasts is asked with `isinstance(provider, Lasting)`, and only there."""
 
 
 class Fetch(Protocol):
@@ -119,7 +126,7 @@ class Fetch(Protocol):
         ...
 
 
-def provider_of(metric: Metric, providers: Providers) -> Provider:
+def provider_of(metric: Metric, providers: Providers) -> Provider | Lasting:
     """The provider that a metric names. InvalidSpec when there is none, or not exactly one."""
     path = f"spec.metrics[{metric.name}].provider"
     names = sorted(metric.provider)
