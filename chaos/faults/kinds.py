@@ -2,9 +2,40 @@
 
 from __future__ import annotations
 
+from chaos.faults import injector, mesh, netem
 from chaos.faults.base import Kinds
+from chaos.faults.container_kill import ContainerKilling
+from chaos.faults.mesh import MeshFault
+from chaos.faults.netem import NetworkFault
+from chaos.faults.network_policy import PolicyOutage
+from chaos.faults.outage import Outage
 from chaos.faults.pod_delete import PodDeletion
+from chaos.faults.scale_down import ScalingDown
 
-KINDS: Kinds = {
-    "podDelete": PodDeletion(),
-}
+_NO_PROXY = "networkLatency, which needs no mesh"
+
+
+def kinds(image: str = injector.IMAGE, lease_url: str = "") -> Kinds:
+    """All kinds. `image` is what their ephemeral containers run; `lease_url` what network injectors ask for life.
+
+    The manager gives $SUREFOOT_INJECTOR_IMAGE and its own address; without a lease the deadline alone ends a fault.
+    """
+    return {
+        "podDelete": PodDeletion(),
+        "containerKill": ContainerKilling(image),
+        "httpLatency": MeshFault(mesh.http_latency, outbound=False, instead=_NO_PROXY),
+        "httpAbort": MeshFault(mesh.http_abort, outbound=False, instead="podDelete"),
+        "dependencyLatency": MeshFault(
+            mesh.dependency_latency, outbound=True, instead=_NO_PROXY + " (hosts)"
+        ),
+        "dependencyOutage": Outage(
+            MeshFault(mesh.dependency_outage, outbound=True, instead="method: networkPolicy"),
+            PolicyOutage(image),
+        ),
+        "scaleDown": ScalingDown(),
+        "networkLatency": NetworkFault(netem.latency, image, lease_url=lease_url, instead="httpLatency"),
+        "networkLoss": NetworkFault(netem.loss, image, lease_url=lease_url, instead="httpAbort"),
+    }
+
+
+KINDS: Kinds = kinds()
