@@ -296,6 +296,8 @@ class Victim(View, frozen=True):
     labels: dict[str, str] | None = None
     faults: tuple[str, ...] = ()
     """The names of the faults that it was chosen for."""
+    workload: str = ""
+    """What controls it, as "ReplicaSet/web-1"; "Pod/name" where nothing does."""
 
 
 class Receipt(View, frozen=True):
