@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from analysis.providers.base import Providers
+from analysis.providers.load_test import DEFAULT_IMAGE, IMAGE_VARIABLE, LoadTest
 from analysis.providers.prometheus import Prometheus
+from rollout.runtime.clock import Clock
 from rollout.runtime.guard import GuardedFetch
 from rollout.runtime.http import HttpClient
+from rollout.runtime.kube import Kube
 
 ADDRESS_VARIABLES = ("SUREFOOT_PROMETHEUS_ADDRESS", "ARGO_ROLLOUTS_PROMETHEUS_ADDRESS")
 """Where a metric that names no address finds Prometheus; the first that is set counts."""
@@ -22,7 +25,7 @@ _API_SERVER = (
 
 
 def providers(client: HttpClient, environment: Mapping[str, str], *, loopback: bool = False) -> Providers:
-    """All providers, asking through `client` but never the API server, metadata services or (unless allowed) loopback.
+    """Those that measure at once, asking through `client` but never the API server, metadata services or (unless allowed) loopback.
 
     `environment` is the process's (os.environ).
     """
@@ -33,3 +36,8 @@ def providers(client: HttpClient, environment: Mapping[str, str], *, loopback: b
     )
     address = next((environment[name] for name in ADDRESS_VARIABLES if environment.get(name)), "")
     return {"prometheus": Prometheus(guard.fetch, default_address=address)}
+
+
+def lasting_providers(kube: Kube, clock: Clock, environment: Mapping[str, str]) -> Providers:
+    """Those that measure by something that exists in the API meanwhile."""
+    return {"loadTest": LoadTest(kube, clock, image=environment.get(IMAGE_VARIABLE) or DEFAULT_IMAGE)}

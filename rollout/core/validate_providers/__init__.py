@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from rollout.core.problem import Problem, invalid, problems_of, unsupported
+from rollout.core.validate_providers.load_test import check_load_test
 from rollout.core.validate_providers.prometheus import check_prometheus
 from rollout.errors import InvalidSpec
 
@@ -17,6 +18,7 @@ Validator = Callable[[Mapping[str, Any], str], Iterator[Problem]]
 """The problems of a provider's body at a path. Placeholders of arguments may still stand in any text."""
 
 VALIDATORS: Mapping[str, Validator] = {
+    "loadTest": check_load_test,
     "prometheus": check_prometheus,
 }
 NOT_YET = frozenset(
@@ -31,7 +33,6 @@ NOT_YET = frozenset(
         "graphite",
         "influxdb",
         "skywalking",
-        "loadTest",
         "chaos",
         "canaryComparison",
         "sloBurnRate",

@@ -58,7 +58,7 @@ def test_the_templates_of_users_are_right():
             "spec.metrics[0].provider: Invalid value: []: a metric needs exactly one provider",
         ),
         ({"provider": {"web": {}}}, "spec.metrics[0].provider.web: not supported yet: the provider web"),
-        ({"provider": {"promethius": {}}}, "there is no such provider; use prometheus"),
+        ({"provider": {"promethius": {}}}, "there is no such provider; use one of: "),
         ({"provider": {"web": {}, "prometheus": {}}}, "a metric needs exactly one provider"),
         (
             {"provider": {"plugin": {"surefoot/prometheus": PROMETHEUS}, "prometheus": PROMETHEUS}},
