@@ -214,8 +214,16 @@ class HttpKube:
     async def bind(self, namespace: str, name: str, node: str) -> None:
         await self._exchange(wire.bind(namespace, name, node), self._deadline)
 
-    async def log(self, namespace: str, name: str, *, container: str = "", tail: int | None = None) -> str:
-        request = wire.log(namespace, name, container=container, tail=tail)
+    async def log(
+        self,
+        namespace: str,
+        name: str,
+        *,
+        container: str = "",
+        tail: int | None = None,
+        limit: int | None = None,
+    ) -> str:
+        request = wire.log(namespace, name, container=container, tail=tail, limit=limit)
         return (await self._exchange(request, self._list_deadline)).decode("utf-8", "replace")
 
     async def close(self) -> None:

@@ -140,7 +140,15 @@ class Kube(Protocol):
         ...
 
     async def log(
-        self, namespace: str, name: str, *, container: str = "", tail: int | None = None
-    ) -> str: ...
+        self,
+        namespace: str,
+        name: str,
+        *,
+        container: str = "",
+        tail: int | None = None,
+        limit: int | None = None,
+    ) -> str:
+        """What a container has written: the last `tail` lines of it, of these the first `limit` bytes."""
+        ...
 
     async def close(self) -> None: ...

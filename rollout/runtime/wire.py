@@ -201,8 +201,14 @@ def bind(namespace: str, name: str, node: str) -> Request:
     return Request("create", _label(PODS, "binding"), "POST", target, _body(PODS, binding))
 
 
-def log(namespace: str, name: str, *, container: str = "", tail: int | None = None) -> Request:
-    query = _query(container=container, tailLines="" if tail is None else tail)
+def log(
+    namespace: str, name: str, *, container: str = "", tail: int | None = None, limit: int | None = None
+) -> Request:
+    query = _query(
+        container=container,
+        tailLines="" if tail is None else tail,
+        limitBytes="" if limit is None else limit,
+    )
     return Request("get", _label(PODS, "log"), "GET", _path(PODS, namespace, name, "log") + query)
 
 

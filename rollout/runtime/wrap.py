@@ -162,8 +162,16 @@ class WrappedKube(ABC):
         sent = self._kube.bind(namespace, name, node)
         await self._change(Change("bind", PODS, Key(namespace, name)), sent)
 
-    async def log(self, namespace: str, name: str, *, container: str = "", tail: int | None = None) -> str:
-        return await self._kube.log(namespace, name, container=container, tail=tail)
+    async def log(
+        self,
+        namespace: str,
+        name: str,
+        *,
+        container: str = "",
+        tail: int | None = None,
+        limit: int | None = None,
+    ) -> str:
+        return await self._kube.log(namespace, name, container=container, tail=tail, limit=limit)
 
     async def close(self) -> None:
         await self._kube.close()

@@ -188,11 +188,20 @@ class StorageKube:
         await asyncio.sleep(0)
         self.storage.evict(namespace, name, options=DeleteOptions(uid=uid, grace_seconds=grace_seconds))
 
-    async def log(self, namespace: str, name: str, *, container: str = "", tail: int | None = None) -> str:
+    async def log(
+        self,
+        namespace: str,
+        name: str,
+        *,
+        container: str = "",
+        tail: int | None = None,
+        limit: int | None = None,
+    ) -> str:
         await asyncio.sleep(0)
         if self._log is None:
             raise NotFound("the server could not find the requested resource")
-        return await self._log(namespace, name, container, tail)
+        whole = await self._log(namespace, name, container, tail)
+        return whole if limit is None else whole.encode()[:limit].decode(errors="replace")
 
     async def close(self) -> None:
         """Nothing to close: the storage belongs to whoever made it."""
