@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from analysis.controller import AnalysisController
-from analysis.providers.registry import providers
+from analysis.providers.registry import lasting_providers, providers
 from rollout.api.meta import key_of
 from rollout.api.resources import ANALYSIS_RUNS, LEASES, ROLLOUTS
 from rollout.controller.metrics import CountingRecorder, ObjectMetrics
@@ -170,7 +170,7 @@ class Manager:
         self._analysis = AnalysisController(
             writer,
             clock,
-            providers(http, os.environ),
+            {**providers(http, os.environ), **lasting_providers(writer, clock, os.environ)},
             namespaces=config.namespaces,
             instance_id=config.instance_id,
             recorder=counted,
