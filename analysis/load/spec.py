@@ -13,7 +13,7 @@ import msgspec
 from analysis.load.plan import DEFAULT_TIMEOUT, SUCCESS, Checks, Plan, Request, users_for
 from rollout.api.meta import duration
 from rollout.core.checks import whole
-from rollout.core.validate_providers.load_test import number
+from rollout.core.validate_providers.load_test import number, request_name
 
 LOCUSTFILE_KEY = "locustfile.py"
 SPAWN_RATE = 100
@@ -72,7 +72,7 @@ def source_of(body: Mapping[str, Any]) -> Source | None:
 
 
 def _requests(given: Any) -> tuple[Request, ...]:
-    return tuple(_request(item) for item in given) if given else (Request(name="GET /"),)
+    return tuple(_request(item) for item in given) if given else (_request({}),)
 
 
 def _request(item: Mapping[str, Any]) -> Request:
@@ -81,7 +81,7 @@ def _request(item: Mapping[str, Any]) -> Request:
         body = json.dumps(item["jsonBody"], ensure_ascii=False)
         headers = {"content-type": "application/json", **headers}
     return Request(
-        name=item["name"],
+        name=request_name(item),
         method=item.get("method", "GET"),
         path=item.get("path", "/"),
         weight=whole(item.get("weight")) or 1,

@@ -188,17 +188,22 @@ def _requests(value: Any, path: str) -> Iterator[Problem]:
             yield invalid(where, item, "must be an object, for example {name: home, path: /}")
             continue
         yield from _request(item, where)
-        name = item.get("name")
-        if isinstance(name, str) and name in seen:
+        name = request_name(item)
+        if name in seen:
             yield invalid(f"{where}.name", name, "two requests have this name", "rename one of the two")
-        seen.add(str(name))
+        seen.add(name)
+
+
+def request_name(item: Mapping[str, Any]) -> str:
+    """The name under which a request is counted: its own, or its method and path."""
+    return str(item.get("name") or f"{item.get('method', 'GET')} {item.get('path', '/')}"[:100])
 
 
 def _request(item: Mapping[str, Any], path: str) -> Iterator[Problem]:
     yield from check_fields(item, _REQUEST_FIELDS, path)
     name = item.get("name")
-    if not isinstance(name, str) or not re.fullmatch(r"[^\x00-\x1f]{1,100}", name):
-        yield required(f"{path}.name", "a name of 1 to 100 characters, under which it is counted")
+    if name is not None and not (isinstance(name, str) and re.fullmatch(r"[^\x00-\x1f]{1,100}", name)):
+        yield invalid(f"{path}.name", name, "must be 1 to 100 characters, under which it is counted")
     method = item.get("method", "GET")
     if method not in METHODS and not templated(method):
         yield invalid(f"{path}.method", method, "is no method", f"use one of: {', '.join(METHODS)}")

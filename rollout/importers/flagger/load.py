@@ -95,7 +95,7 @@ def _load_test(options: Json, headers: list[str], url: str) -> tuple[Json, list[
     if "host" in options:
         sent["Host"] = options["host"]
     if sent:
-        spec["headers"] = sent
+        spec["headers"] = [{"key": name, "value": value} for name, value in sent.items()]
     request: Json = {"path": (parts.path or "/") + (f"?{parts.query}" if parts.query else "")}
     if (method := str(options.get("m", "GET")).upper()) != "GET":
         request["method"] = method

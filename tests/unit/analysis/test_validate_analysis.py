@@ -69,7 +69,7 @@ def test_the_templates_of_users_are_right():
             'spec.metrics[0].provider.plugin["surefoot/prometheus"].query: Required value',
         ),
         ({"provider": {"plugin": {"acme/x": {}}}}, 'plugin["acme/x"]: Invalid value: "acme/x": there is no'),
-        ({"provider": {"plugin": {"prometheus": {}}}}, "there is no such plugin; use one of: surefoot/prom"),
+        ({"provider": {"plugin": {"prometheus": {}}}}, "there is no such plugin; use one of: surefoot/"),
         (
             {"provider": {"plugin": {}}},
             "spec.metrics[0].provider.plugin: Invalid value: []: must have exactly",
