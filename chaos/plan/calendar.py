@@ -69,19 +69,22 @@ def allows(spec: ChaosScheduleSpec, moment: datetime) -> bool:
 
 
 def _begun(spec: ChaosScheduleSpec, after: datetime, until: datetime, uid: str) -> Iterator[Time]:
-    for one in _times(spec, after, uid):
+    for one in _times(spec, after, uid, until):
         if one.at > until:
             return
         yield one
 
 
-def _times(spec: ChaosScheduleSpec, after: datetime, uid: str) -> Iterator[Time]:
+def _times(
+    spec: ChaosScheduleSpec, after: datetime, uid: str, until: datetime | None = None
+) -> Iterator[Time]:
+    """All times up to the horizon; no others than those up to `until` need be looked for."""
     rules = _Rules(spec)
     spread = int(duration(spec.jitter)) if spec.jitter else 0
-    nominal = rules.nominal(after)
     if not spread:
-        yield from (Time(one, one) for one in nominal)
+        yield from (Time(one, one) for one in rules.nominal(after, until or after + HORIZON))
         return
+    nominal = rules.nominal(after, after + HORIZON)
     for one, following in pairwise(chain(nominal, [None])):
         assert one is not None  # None is what comes after the last
         room = spread if following is None else int((following - one).total_seconds())
@@ -99,9 +102,8 @@ class _Rules:
         self._windows = tuple(_Hours(one) for one in spec.windows)
         self._excluded = tuple(dates.dates(one) for one in spec.exclude)
 
-    def nominal(self, after: datetime) -> Iterator[datetime]:
-        """Allowed moments later than `after`, up to the horizon. Stretches that are not allowed are jumped over."""
-        end = after + HORIZON
+    def nominal(self, after: datetime, end: datetime) -> Iterator[datetime]:
+        """Allowed moments later than `after` and up to `end`. Stretches that are not allowed are jumped over."""
         since: datetime | None = after
         while since is not None:
             jump = None

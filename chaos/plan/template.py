@@ -137,11 +137,17 @@ def run_object(
     }
 
 
-def bounded(stem: str, suffix: str, limit: int = NAME_LIMIT) -> str:
+def bounded(stem: str, suffix: str) -> str:
     """`stem-suffix`; a stem that is too long is cut and told apart by a hash of all of it."""
     name = f"{stem}-{suffix}"
-    if len(name) <= limit:
-        return name
-    digest = hashlib.sha256(stem.encode()).hexdigest()[:8]
-    room = limit - len(suffix) - len(digest) - 2
-    return f"{stem[:room].rstrip('-.')}-{digest}-{suffix}"
+    return name if len(name) <= NAME_LIMIT else f"{_cut(stem, NAME_LIMIT - len(suffix) - 1)}-{suffix}"
+
+
+def label_value(name: str) -> str:
+    """A name as the value of a label, cut in the same way."""
+    return name if len(name) <= NAME_LIMIT else _cut(name, NAME_LIMIT)
+
+
+def _cut(text: str, limit: int) -> str:
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{text[: limit - len(digest) - 1].rstrip('-.')}-{digest}"
