@@ -116,7 +116,10 @@ class Parts:
             state_dir=sandbox.state.node,
             images_path=Path(sandbox.config.images) if sandbox.config.images else None,
             strict_images=sandbox.config.strict_images,
-            environment={**self.callers_env("$(POD_NAMESPACE)"), MARKER: str(sandbox.state.root)},
+            environment={
+                **self.callers_env("$(POD_NAMESPACE)", "$(POD_NAME)"),
+                MARKER: str(sandbox.state.root),
+            },
         )
         for name, work in (
             ("workloads", run_workloads(kube, self._clock)),
@@ -152,9 +155,9 @@ class Parts:
             "prometheus", address=f"http://{LOOPBACK}:{port}", version=version, state="running"
         )
 
-    def callers_env(self, namespace: str = DEFAULT_NAMESPACE) -> dict[str, str]:
+    def callers_env(self, namespace: str = DEFAULT_NAMESPACE, pod: str = "") -> dict[str, str]:
         """The environment of processes that reach Services by name through the mesh."""
-        pairs = {"HTTP_PROXY": proxy_url(namespace, self._ports.mesh), "NO_PROXY": NO_PROXY}
+        pairs = {"HTTP_PROXY": proxy_url(namespace, self._ports.mesh, pod=pod), "NO_PROXY": NO_PROXY}
         return pairs | {name.lower(): value for name, value in pairs.items()}
 
 

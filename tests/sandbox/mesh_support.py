@@ -76,8 +76,10 @@ class Mesh:
     async def push(self, snapshot: Snapshot) -> bool:
         return await self.pusher.push(self.rendered(snapshot))
 
-    async def get(self, url: str, *, namespace: str = "shop", **options: object) -> tuple[int, str]:
-        proxy = proxy_url(namespace, self.ports.mesh)
+    async def get(
+        self, url: str, *, namespace: str = "shop", pod: str = "", **options: object
+    ) -> tuple[int, str]:
+        proxy = proxy_url(namespace, self.ports.mesh, pod=pod)
         async with self.session.get(url, proxy=proxy, allow_redirects=False, **options) as answer:
             return answer.status, await answer.text()
 

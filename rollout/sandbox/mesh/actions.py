@@ -26,6 +26,9 @@ _REDIRECTS = {
     308: "PERMANENT_REDIRECT",
 }
 
+UNREACHED = "x-surefoot-unreached"
+"""Header of an answer that a fault's inner side gives when the pod behind it cannot be connected to."""
+
 
 class Backend(msgspec.Struct, frozen=True):
     """A destination of a split: an Envoy cluster and its share. `headers` are Envoy's fields."""
@@ -36,9 +39,16 @@ class Backend(msgspec.Struct, frozen=True):
 
 
 def retry_policy(attempts: int = RETRY_ATTEMPTS, retry_on: str = RETRY_ON, **fields: Any) -> Resource:
-    """A retry policy that prefers hosts not tried before, as Istio's does. {} for no attempts."""
+    """A retry policy that prefers hosts not tried before, as Istio's does. {} for no attempts.
+
+    With a fault in front of a pod the connection to it is made on the fault's other side (see `injection`): a
+    failure to connect comes back as an answer that says so, and is repeated like one.
+    """
     if attempts <= 0:
         return {}
+    if "connect-failure" in retry_on.split(","):
+        retry_on += ",retriable-headers"
+        fields = {**fields, "retriable_headers": [{"name": UNREACHED, "present_match": True}]}
     return {
         "retry_policy": {
             "retry_on": retry_on,

@@ -4,7 +4,8 @@
 - `gateway`: the door from outside, by Host header.
 - `metrics`: `/stats/prometheus` and nothing else of the admin interface.
 
-Listeners are fixed; routes, clusters and endpoints come from files. A port of 0 lets the kernel choose.
+These are fixed; routes, clusters and endpoints come from files, and so do the internal listeners that stand
+for faulty sidecars (see `injection`). A port of 0 lets the kernel choose.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from typing import Any
 import msgspec
 
 from rollout.sandbox.mesh import telemetry
+from rollout.sandbox.mesh.injection import router
 from rollout.sandbox.mesh.protobuf import Resource, extension, file_source, socket_address
 from rollout.sandbox.mesh.render import GATEWAY_ROUTES, MESH_ROUTES
 
 LISTENERS = ("mesh", "gateway", "metrics")
 CLUSTERS_FILE = "clusters.json"
+LISTENERS_FILE = "listeners.json"
 
 
 class Ports(msgspec.Struct, frozen=True):
@@ -41,7 +44,16 @@ def bootstrap(ports: Ports, directory: str, admin_socket: str, address: str = "1
         "admin": {"address": admin, "ignore_global_conn_limit": True},
         "stats_flush_on_admin": True,
         "stats_config": telemetry.stats_config(),
-        "dynamic_resources": {"cds_config": file_source(f"{directory}/{CLUSTERS_FILE}")},
+        "bootstrap_extensions": [
+            extension(
+                "envoy.bootstrap.internal_listener",
+                "extensions.bootstrap.internal_listener.v3.InternalListener",
+            )
+        ],
+        "dynamic_resources": {
+            "cds_config": file_source(f"{directory}/{CLUSTERS_FILE}"),
+            "lds_config": file_source(f"{directory}/{LISTENERS_FILE}"),
+        },
         "static_resources": {
             "clusters": [_admin_cluster(admin)],
             "listeners": [
@@ -57,8 +69,14 @@ def bootstrap(ports: Ports, directory: str, admin_socket: str, address: str = "1
                 _listener("metrics", address, ports.metrics, _metrics()),
             ],
         },
-        "layered_runtime": {"layers": [{"name": "admin", "admin_layer": {}}]},
+        "layered_runtime": {
+            "layers": [{"name": "fixed", "static_layer": _RUNTIME}, {"name": "admin", "admin_layer": {}}]
+        },
     }
+
+
+_RUNTIME = {"re2.max_program_size.error_level": 32_768}
+"""As Istio sets it: with Envoy's own limit of 100 a list of a few callers would be refused."""
 
 
 def _listener(name: str, address: str, port: int, manager: Resource) -> Resource:
@@ -88,11 +106,7 @@ def _manager(routes: str, directory: str, *, use_remote_address: bool) -> Resour
         http_filters=[
             extension("envoy.filters.http.cors", "extensions.filters.http.cors.v3.Cors"),
             extension("envoy.filters.http.fault", "extensions.filters.http.fault.v3.HTTPFault"),
-            extension(
-                "envoy.filters.http.router",
-                "extensions.filters.http.router.v3.Router",
-                upstream_log=[telemetry.access_log("destination")],
-            ),
+            router(),
         ],
     )
 

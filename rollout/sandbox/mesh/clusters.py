@@ -7,7 +7,7 @@ from there, so a cluster may mix versions and each can still be asked about alon
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -53,7 +53,15 @@ def stat_name(name: str) -> str:
     return name.replace(".", "_")
 
 
-def clusters(world: World) -> tuple[dict[str, Cluster], list[Problems]]:
+Address = Callable[[Endpoint, ServicePort], Resource]
+"""Where Envoy sends what is for an endpoint: to itself, or to something that stands in front of it."""
+
+
+def itself(endpoint: Endpoint, _: ServicePort) -> Resource:
+    return socket_address(endpoint.address, endpoint.port)
+
+
+def clusters(world: World, address: Address = itself) -> tuple[dict[str, Cluster], list[Problems]]:
     """All clusters by name."""
     found: dict[str, Cluster] = {}
     problems: list[Problems] = []
@@ -74,7 +82,7 @@ def clusters(world: World) -> tuple[dict[str, Cluster], list[Problems]]:
                 name = cluster_name(service.host.fqdn, port.number, subset)
                 chosen = [pod for pod in pods if labels.items() <= pod.labels.items()]
                 resource = _cluster(name, service, subset, port=port, policy=policy)
-                resource["load_assignment"] = _load_assignment(name, chosen)
+                resource["load_assignment"] = _load_assignment(name, chosen, port, address)
                 found[name] = Cluster(resource, len(chosen))
     return found, problems
 
@@ -235,22 +243,29 @@ def _outlier_detection(spec: Object, report: Problems, path: str) -> Resource:
 
 def _cluster(name: str, service: Service, subset: str, *, port: ServicePort, policy: Resource) -> Resource:
     pool = _connection_pool({}, Problems("", {}), "") | policy if "common" not in policy else dict(policy)
-    protocol = "http2_protocol_options" if port.http2 else "http_protocol_options"
-    options = typed(
-        "extensions.upstreams.http.v3.HttpProtocolOptions",
-        explicit_http_config={protocol: {}},
-        common_http_protocol_options=pool.pop("common"),
-    )
     return typed(
         "config.cluster.v3.Cluster",
         name=name,
         alt_stat_name=stat_name(name),
         type="STATIC",
-        typed_extension_protocol_options={"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": options},
+        typed_extension_protocol_options=protocol_options(
+            explicit_http_config=explicit(http2=port.http2),
+            common_http_protocol_options=pool.pop("common"),
+        ),
         metadata={"filter_metadata": {METADATA: _service_labels(service, subset)}},
         **{"lb_policy": "LEAST_REQUEST", "common_lb_config": {"healthy_panic_threshold": {"value": 0}}}
         | pool,
     )
+
+
+def protocol_options(**fields: Any) -> Resource:
+    """How a cluster speaks HTTP to its endpoints."""
+    name = "extensions.upstreams.http.v3.HttpProtocolOptions"
+    return {f"envoy.{name}": typed(name, **fields)}
+
+
+def explicit(*, http2: bool) -> Resource:
+    return {"http2_protocol_options" if http2 else "http_protocol_options": {}}
 
 
 def _service_labels(service: Service, subset: str) -> dict[str, str]:
@@ -262,16 +277,16 @@ def _service_labels(service: Service, subset: str) -> dict[str, str]:
     }
 
 
-def _load_assignment(name: str, endpoints: Iterable[Endpoint]) -> Resource:
-    return {
-        "cluster_name": name,
-        "endpoints": [{"lb_endpoints": [_lb_endpoint(endpoint) for endpoint in endpoints]}],
-    }
+def _load_assignment(
+    name: str, endpoints: Iterable[Endpoint], port: ServicePort, address: Address
+) -> Resource:
+    found = [_lb_endpoint(endpoint, address(endpoint, port)) for endpoint in endpoints]
+    return {"cluster_name": name, "endpoints": [{"lb_endpoints": found}]}
 
 
-def _lb_endpoint(endpoint: Endpoint) -> Resource:
+def _lb_endpoint(endpoint: Endpoint, address: Resource) -> Resource:
     return {
-        "endpoint": {"address": socket_address(endpoint.address, endpoint.port)},
+        "endpoint": {"address": address},
         "metadata": {"filter_metadata": {METADATA: _workload_labels(endpoint)}},
     }
 

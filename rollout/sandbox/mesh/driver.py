@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -12,18 +14,22 @@ from rollout.api.meta import Object, key_of, metadata
 from rollout.api.resources import (
     DESTINATION_RULES,
     ENDPOINT_SLICES,
+    ENVOY_FILTERS,
     HTTP_ROUTES,
     PODS,
     SERVICES,
     VIRTUAL_SERVICES,
     Resource,
 )
-from rollout.errors import ApiError, Conflict, NotFound, SurefootError
+from rollout.errors import ApiError, Conflict, InvalidSpec, NotFound, SurefootError
 from rollout.runtime.clock import Clock
 from rollout.runtime.informer import Informer
 from rollout.runtime.kube import Kube
 from rollout.runtime.store import Store
 from rollout.sandbox.mesh import http_route
+from rollout.sandbox.mesh.envoy_filter import expired, expiry
+from rollout.sandbox.mesh.evidence import fault_status, is_active
+from rollout.sandbox.mesh.injection import Placement
 from rollout.sandbox.mesh.isolation import Isolation
 from rollout.sandbox.mesh.model import Problem, Snapshot
 from rollout.sandbox.mesh.push import NotLive, Pusher, Refused
@@ -33,12 +39,14 @@ from rollout.sandbox.mesh.watching import concerns
 
 log = structlog.get_logger()
 
-OPTIONAL = (VIRTUAL_SERVICES, DESTINATION_RULES, HTTP_ROUTES)
+TOLD = (VIRTUAL_SERVICES, DESTINATION_RULES, HTTP_ROUTES)
+OPTIONAL = (*TOLD, ENVOY_FILTERS)
 RESOURCES = (SERVICES, ENDPOINT_SLICES, PODS, *OPTIONAL)
 _FIELDS = {
     VIRTUAL_SERVICES: "virtual_services",
     DESTINATION_RULES: "destination_rules",
     HTTP_ROUTES: "http_routes",
+    ENVOY_FILTERS: "envoy_filters",
 }
 RETRY_SECONDS = 0.5
 REST = 2.0
@@ -46,9 +54,12 @@ MAX_REST_SECONDS = 0.5
 """After a push the driver rests this many times as long as it took, so that in a busy sandbox with hundreds of
 Services it never takes more than a third of the process that it shares; with a few it rests milliseconds."""
 
+TELL_SECONDS = 1.0
+"""How often the status of EnvoyFilters may be written, and lingering listeners are looked after."""
 
-def snapshot(stores: Mapping[Resource, Store]) -> Snapshot:
-    """The objects of the caches as rendering reads them."""
+
+def snapshot(stores: Mapping[Resource, Store], now: datetime) -> Snapshot:
+    """The objects of the caches as rendering reads them: expired ones are not there."""
     return Snapshot(
         services=tuple(stores[SERVICES]),
         endpoint_slices=tuple(stores[ENDPOINT_SLICES]),
@@ -56,6 +67,7 @@ def snapshot(stores: Mapping[Resource, Store]) -> Snapshot:
         virtual_services=tuple(stores[VIRTUAL_SERVICES]),
         destination_rules=tuple(stores[DESTINATION_RULES]),
         http_routes=tuple(stores[HTTP_ROUTES]),
+        envoy_filters=tuple(one for one in stores[ENVOY_FILTERS] if not expired(one, now)),
     )
 
 
@@ -78,7 +90,8 @@ class Driver:
         self._isolation = Isolation()
         self._dirty = asyncio.Event()
         self._last: tuple[Snapshot, Rendered] | None = None
-        self._told: asyncio.Event = asyncio.Event()
+        self._told = asyncio.Event()
+        self._account_due = asyncio.Event()
 
     async def run(self) -> None:
         for resource, informer in self.informers.items():
@@ -88,6 +101,7 @@ class Driver:
                 group.create_task(informer.run())
             group.create_task(self._follow())
             group.create_task(self._tell())
+            group.create_task(self._account())
 
     def wake(self) -> None:
         """Push anew, for example to an Envoy that was started again."""
@@ -97,6 +111,8 @@ class Driver:
         def changed(old: Object | None, new: Object | None) -> None:
             if concerns(resource, old, new):
                 self._dirty.set()
+                if resource is ENVOY_FILTERS:
+                    self._account_due.set()
 
         return changed
 
@@ -105,11 +121,11 @@ class Driver:
             await informer.wait_synced()
         self._dirty.set()
         while True:
-            await self._dirty.wait()
+            await _either(self._dirty, self._seconds_to_next())
             self._dirty.clear()
             started = self._clock.monotonic()
             try:
-                await self._bring(snapshot(self._stores))
+                await self._bring(snapshot(self._stores, self._clock.now()))
             except SurefootError as error:
                 log.warning("mesh configuration is not live yet", error=str(error))
                 self._dirty.set()
@@ -120,6 +136,15 @@ class Driver:
                 await self._clock.sleep(RETRY_SECONDS)
             took = self._clock.monotonic() - started
             await self._clock.sleep(min(REST * took, MAX_REST_SECONDS))
+
+    def _seconds_to_next(self) -> float | None:
+        """When there is something to do though no object changes: an expiry, or listeners to remove."""
+        present = self._last[0].envoy_filters if self._last else ()
+        now = self._clock.now()
+        due = [(at - now).total_seconds() for one in present if (at := _expiry(one)) is not None]
+        if self._pusher.lingering:
+            due.append(TELL_SECONDS)
+        return max(min(due), 0.0) if due else None
 
     async def _bring(self, wanted: Snapshot) -> None:
         """Make `wanted` live, but for objects that Envoy refuses."""
@@ -150,6 +175,7 @@ class Driver:
             self._last = (wanted, rendered)
             self.live.set()
             self._told.set()
+            self._account_due.set()
 
     # --- status -------------------------------------------------------------------------------------
 
@@ -161,7 +187,7 @@ class Driver:
             if self._last is None:
                 continue
             wanted, rendered = self._last
-            for resource in OPTIONAL:
+            for resource in TOLD:
                 for obj in getattr(wanted, _FIELDS[resource]):
                     await self._write_status(resource, obj, rendered)
 
@@ -171,9 +197,15 @@ class Driver:
         generation = metadata(rendered_from).get("generation")
         if current is None or metadata(current).get("generation") != generation:
             return  # a newer generation is on its way and will be told about when it is live
-        wanted = self._status(resource, current, rendered)
+        if not await self._patch_status(resource, current, self._status(resource, current, rendered)):
+            self._told.set()  # changed or gone meanwhile: look again when the cache knows
+            await self._clock.sleep(0.02)
+
+    async def _patch_status(self, resource: Resource, current: Object, wanted: Mapping[str, Any]) -> bool:
+        """Write `wanted` into the status, if it is not there; False when the object has changed meanwhile."""
         if wanted == {name: (current.get("status") or {}).get(name) for name in wanted}:
-            return
+            return True
+        key = key_of(current)
         version = metadata(current).get("resourceVersion")
         try:
             await self._kube.patch(
@@ -184,22 +216,99 @@ class Driver:
                 subresource="status",
             )
         except (Conflict, NotFound):
-            self._told.set()  # changed or gone meanwhile: look again when the cache knows
-            await self._clock.sleep(0.02)
+            return False
         except ApiError as error:
             log.warning("cannot write status", resource=str(resource), object=str(key), error=str(error))
+        return True
 
     def _status(self, resource: Resource, obj: Object, rendered: Rendered) -> dict[str, Any]:
+        reasons, unsupported = self._judged(resource, obj, rendered)
+        now = self._clock.now()
+        if resource is HTTP_ROUTES:
+            unresolved = rendered.unresolved.get(key_of(obj), [])
+            return http_route.status(obj, unresolved, [*reasons, *unsupported], now)
+        return reconciled(obj, refused="; ".join(reasons), problems=unsupported, now=now)
+
+    def _judged(self, resource: Resource, obj: Object, rendered: Rendered) -> tuple[list[str], list[str]]:
+        """Why nothing of the object is served, and what of it is not."""
         key = key_of(obj)
         held = self._isolation.held.get((_FIELDS[resource], key))
         problems = rendered.problems_of(resource.kind, key)
         reasons = [held.reason] if held else [text_of(one) for one in problems if one.whole]
-        unsupported = [text_of(one) for one in problems if not one.whole]
-        now = self._clock.now()
-        if resource is HTTP_ROUTES:
-            return http_route.status(obj, rendered.unresolved.get(key, []), [*reasons, *unsupported], now)
-        return reconciled(obj, refused="; ".join(reasons), problems=unsupported, now=now)
+        return reasons, [text_of(one) for one in problems if not one.whole]
+
+    # --- faults -------------------------------------------------------------------------------------
+
+    async def _account(self) -> None:
+        """Write into the status of EnvoyFilters what Envoy really did, while there are any."""
+        while True:
+            filters = tuple(self._stores[ENVOY_FILTERS])
+            await _either(self._account_due, TELL_SECONDS if filters else None)
+            self._account_due.clear()
+            if self._last is None or not filters:
+                continue
+            try:
+                wrote = await self._tell_faults(*self._last)
+            except SurefootError as error:
+                log.warning("Envoy does not tell what its faults did", error=str(error))
+                wrote = True
+            if wrote:
+                await self._clock.sleep(TELL_SECONDS)
+
+    async def _tell_faults(self, live: Snapshot, rendered: Rendered) -> bool:
+        """Whether anything had to be written."""
+        ledger, generations = self._pusher.ledger, _generations(live)
+        known = [uid_text(one) for one in self._stores[ENVOY_FILTERS]]
+        for obj in self._stores[ENVOY_FILTERS]:
+            ledger.open(uid_text(obj), obj)
+        seen = await self._pusher.look()
+        ledger.keep(known)
+        wrote = False
+        for obj in tuple(self._stores[ENVOY_FILTERS]):
+            uid, now = uid_text(obj), self._clock.now()
+            gone = uid not in generations
+            if gone and not expired(obj, now):
+                continue  # newer than what is live
+            if not gone and generations[uid] != metadata(obj).get("generation"):
+                continue  # a newer generation is on its way
+            placement = Placement(uid) if gone else rendered.faults.get(key_of(obj), Placement(uid))
+            reasons, _ = self._judged(ENVOY_FILTERS, obj, rendered)
+            wanted = fault_status(
+                obj,
+                placement,
+                active=is_active(placement, seen),
+                sums=ledger.sums(uid),
+                reasons=() if gone else reasons,
+                expired=gone,
+                now=now,
+            )
+            if wanted != {name: (obj.get("status") or {}).get(name) for name in wanted}:
+                wrote = True
+                await self._patch_status(ENVOY_FILTERS, obj, wanted)
+        return wrote
 
 
 def text_of(problem: Problem) -> str:
     return f"{problem.path}: {problem.message}"
+
+
+def uid_text(obj: Object) -> str:
+    return str(metadata(obj).get("uid") or key_of(obj))
+
+
+def _generations(live: Snapshot) -> dict[str, Any]:
+    return {uid_text(one): metadata(one).get("generation") for one in live.envoy_filters}
+
+
+def _expiry(obj: Object) -> datetime | None:
+    try:
+        return expiry(obj)
+    except InvalidSpec:
+        return None  # told as a problem of the object
+
+
+async def _either(event: asyncio.Event, seconds: float | None) -> None:
+    """Until the event, or for so long."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

@@ -132,6 +132,7 @@ async def listening(admin: UnixHttp) -> Ports:
     found = {
         str(entry["name"]): int(entry["local_address"]["socket_address"]["port_value"])
         for entry in answer.get("listener_statuses") or ()
+        if entry["name"] in LISTENERS
     }
     missing = [name for name in LISTENERS if not found.get(name)]
     if missing:

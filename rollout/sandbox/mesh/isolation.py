@@ -15,7 +15,7 @@ from rollout.sandbox.mesh.model import Snapshot
 Name = tuple[str, Key]
 """Field of Snapshot and key."""
 
-POLICIES = ("virtual_services", "destination_rules", "http_routes")
+POLICIES = ("virtual_services", "destination_rules", "http_routes", "envoy_filters")
 
 
 class Held(msgspec.Struct, frozen=True):

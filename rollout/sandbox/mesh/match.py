@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rollout.sandbox.mesh.model import Object
-from rollout.sandbox.mesh.names import caller_tokens
+from rollout.sandbox.mesh.names import callers_regex
 from rollout.sandbox.mesh.protobuf import Resource
 
 _FIELDS = {
@@ -111,7 +111,7 @@ def _query_match(name: str, spec: Object | None) -> Resource:
 
 def from_namespace(*namespaces: str, or_unknown: bool = False) -> Resource:
     """True for callers in one of `namespaces`; `or_unknown` also for callers that do not say where they are."""
-    tokens = "|".join(re.escape(token) for name in namespaces for token in caller_tokens(name))
+    tokens = "|".join(callers_regex(name) for name in namespaces)
     body: Resource = {
         "name": "proxy-authorization",
         "string_match": {"safe_regex": {"regex": f"(?:{tokens})?" if or_unknown else f"(?:{tokens})"}},

@@ -12,6 +12,7 @@ import msgspec
 
 from rollout.api.meta import Key, key_of, metadata
 from rollout.sandbox.mesh.names import Host, service_host
+from rollout.sandbox.workloads.endpointslice import container_port
 
 Object = Mapping[str, Any]
 
@@ -25,6 +26,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     virtual_services: tuple[Object, ...] = ()
     destination_rules: tuple[Object, ...] = ()
     http_routes: tuple[Object, ...] = ()
+    envoy_filters: tuple[Object, ...] = ()
 
 
 class Problem(msgspec.Struct, frozen=True, order=True):
@@ -78,7 +80,9 @@ class Service(msgspec.Struct, frozen=True):
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """One address behind a Service's port, and the pod it belongs to (labels {} where there is none)."""
+    """One address behind a Service's port, and the pod it belongs to (labels {} where there is none).
+
+    `container_port` is what the pod calls `port`: another number where the sandbox cannot serve the pod's own."""
 
     address: str
     port: int
@@ -86,6 +90,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     namespace: str = ""
     workload: str = ""
     labels: Mapping[str, str] = {}
+    container_port: int = 0
 
     @property
     def sort_key(self) -> tuple[str, int]:
@@ -99,7 +104,7 @@ class World:
         self.services = {
             service.host: service for service in map(_service, snapshot.services) if service is not None
         }
-        self._pods = {key_of(pod): pod for pod in snapshot.pods}
+        self.pods = {key_of(pod): pod for pod in snapshot.pods}
         self._slices: dict[Host, list[Object]] = {}
         for piece in snapshot.endpoint_slices:
             owner = (metadata(piece).get("labels") or {}).get("kubernetes.io/service-name")
@@ -138,11 +143,12 @@ class World:
     def _endpoint(self, piece: Object, entry: Object, address: str, number: int) -> Endpoint:
         target = entry.get("targetRef") or {}
         namespace = target.get("namespace") or key_of(piece).namespace
-        pod = self._pods.get(Key(namespace, target.get("name") or ""))
+        pod = self.pods.get(Key(namespace, target.get("name") or ""))
         if pod is None:
             return Endpoint(address, number, target.get("name") or "", namespace)
         labels = metadata(pod).get("labels") or {}
-        return Endpoint(address, number, key_of(pod).name, namespace, workload_of(pod), labels)
+        ours = container_port(pod, number)
+        return Endpoint(address, number, key_of(pod).name, namespace, workload_of(pod), labels, ours)
 
 
 HASH_LABELS = ("rollouts-pod-template-hash", "pod-template-hash")

@@ -3,12 +3,16 @@
 A caller inside the mesh uses Envoy as an HTTP proxy. The user part of the proxy's URL is the caller's
 namespace (`HTTP_PROXY=http://NAMESPACE:mesh@127.0.0.1:PORT`), which clients send as
 `Proxy-Authorization: Basic ...`; it decides what a short name such as `http://web/` means, as the DNS
-search path of a pod does. It is a name, not a secret: the listener is on loopback and grants nothing.
+search path of a pod does. Pods say who they are in the password (`pod.NAME` instead of `mesh`), so that what
+concerns their own calls can be told from others'. These are names, not secrets: the listener is on loopback and
+grants nothing.
 """
 
 from __future__ import annotations
 
 import base64
+import re
+import string
 
 import msgspec
 
@@ -57,12 +61,42 @@ def cluster_name(host: str, port: int, subset: str = "") -> str:
     return f"outbound|{port}|{subset}|{host}"
 
 
-def proxy_url(namespace: str, port: int, address: str = "127.0.0.1") -> str:
-    """The value of HTTP_PROXY for a process that lives in `namespace`."""
-    return f"http://{namespace}:{PROXY_PASSWORD}@{address}:{port}"
+def proxy_url(namespace: str, port: int, address: str = "127.0.0.1", *, pod: str = "") -> str:
+    """The value of HTTP_PROXY for a process that lives in `namespace`; `pod` for one that is a pod's."""
+    return f"http://{namespace}:{_password(pod)}@{address}:{port}"
 
 
-def caller_tokens(namespace: str) -> tuple[str, ...]:
-    """The values of Proxy-Authorization that say "I am in `namespace`" (with and without password)."""
-    users = (f"{namespace}:{PROXY_PASSWORD}", f"{namespace}:")
-    return tuple("Basic " + base64.b64encode(user.encode()).decode() for user in users)
+def caller_token(namespace: str, pod: str = "") -> str:
+    """The value of Proxy-Authorization that says "I am in `namespace`", and which pod I am."""
+    return _BASIC + base64.b64encode(f"{namespace}:{_password(pod)}".encode()).decode()
+
+
+def callers_regex(namespace: str) -> str:
+    """Matches the whole Proxy-Authorization of every caller in `namespace`, whatever its password.
+
+    base64 spells three bytes in four letters: where the user part and its colon end inside such a group, the
+    letter that they share with the password is one of those that begin with the same bits.
+    """
+    prefix = f"{namespace}:".encode()
+    whole = len(prefix) // 3 * 3
+    fixed = base64.b64encode(prefix[:whole]).decode()
+    return re.escape(_BASIC + fixed) + _shared(prefix[whole:]) + "[A-Za-z0-9+/=]*"
+
+
+_BASIC = "Basic "
+_LETTERS = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
+
+
+def _shared(rest: bytes) -> str:
+    """The letters of a group that begins with `rest` (fewer than three bytes)."""
+    if not rest:
+        return ""
+    bits = "".join(f"{byte:08b}" for byte in rest)
+    known = [bits[at : at + 6] for at in range(0, len(bits), 6)]
+    letters = "".join(_LETTERS[int(group, 2)] for group in known[:-1])
+    last = [letter for place, letter in enumerate(_LETTERS) if f"{place:06b}".startswith(known[-1])]
+    return f"{re.escape(letters)}[{''.join(last)}]"
+
+
+def _password(pod: str) -> str:
+    return f"pod.{pod}" if pod else PROXY_PASSWORD

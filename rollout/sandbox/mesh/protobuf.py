@@ -53,6 +53,11 @@ def socket_address(address: str, port: int) -> Resource:
     return {"socket_address": {"address": address, "port_value": port}}
 
 
+def internal_address(listener: str) -> Resource:
+    """The address of a listener inside Envoy itself."""
+    return {"envoy_internal_address": {"server_listener_name": listener}}
+
+
 def file_source(path: str) -> Resource:
     """A ConfigSource that follows one file; Envoy looks again when another is renamed onto it."""
     return {"path_config_source": {"path": path}, "resource_api_version": "V3"}

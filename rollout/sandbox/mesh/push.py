@@ -3,14 +3,19 @@ is there.
 
 Order, so that no route ever names a cluster that is not there or has just been emptied:
 
-1. clusters: new ones are added and changed ones replaced, but old ones kept, also those that become empty;
-2. routes, once the clusters are live;
-3. the removal of old clusters and of the last endpoints of others, once the routes are live.
+1. new listeners of faulty sidecars, and before them the clusters that they lead to;
+2. clusters: new ones are added and changed ones replaced, but old ones kept, also those that become empty;
+3. routes, once the clusters are live;
+4. the removal of old clusters and of the last endpoints of others, once the routes are live;
+5. the removal of listeners that nothing leads to any more, and of their clusters: with one of the next pushes,
+   when their last request has gone.
 
 Live means: Envoy itself reports the version of the file as the one it uses.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 import msgspec
 
@@ -18,10 +23,12 @@ from rollout.api.codec import decode
 from rollout.errors import SurefootError
 from rollout.runtime.clock import Clock
 from rollout.runtime.unix_http import UnixHttp
-from rollout.sandbox.mesh.bootstrap import CLUSTERS_FILE, routes_file
+from rollout.sandbox.mesh.bootstrap import CLUSTERS_FILE, LISTENERS_FILE, routes_file
 from rollout.sandbox.mesh.clusters import Cluster
 from rollout.sandbox.mesh.envoy import EnvoyFiles
+from rollout.sandbox.mesh.evidence import Counts, Ledger, Seen, counts, look
 from rollout.sandbox.mesh.files import Files
+from rollout.sandbox.mesh.injection import Sidecar
 from rollout.sandbox.mesh.protobuf import Resource
 from rollout.sandbox.mesh.render import Rendered
 
@@ -52,6 +59,9 @@ def scope_of_routes(name: str) -> str:
 
 
 CLUSTERS_SCOPE = "cluster_manager.cds"
+LISTENERS_SCOPE = "listener_manager.lds"
+REST_SECONDS = 1.0
+"""How long a listener must have been left alone before it goes: Envoy's workers take up changes a little later."""
 
 
 class Pusher:
@@ -64,10 +74,26 @@ class Pusher:
         self._clock = clock
         self._files = Files(files.config)
         self._live: dict[str, Cluster] = {}
+        self._sidecars: dict[str, Sidecar] = {}
+        self._left: dict[str, float] = {}
+        """Listeners that nothing leads to any more, and since when."""
+        self.ledger = Ledger()
+
+    @property
+    def lingering(self) -> bool:
+        """Whether there are listeners to remove: push again in a while."""
+        return bool(self._left)
+
+    async def look(self) -> Seen:
+        """What Envoy runs and counts now. Raises Unavailable when it does not answer."""
+        seen = await look(self._admin)
+        self.ledger.take(seen.counts)
+        return seen
 
     def prepare(self, rendered: Rendered) -> None:
         """Write everything at once, for an Envoy that does not run yet."""
         self._write_clusters(rendered.clusters)
+        self._write_listeners(rendered.sidecars)
         for name, routes in rendered.routes.items():
             self._files.write(routes_file(name), [routes])
         self._live = dict(rendered.clusters)
@@ -82,10 +108,64 @@ class Pusher:
             if name not in wanted or (cluster.size and not wanted[name].size)
         }
         refused = (await self.stats()).rejected
-        changed = await self._clusters({**wanted, **leaving}, refused)
+        changed = await self._new_sidecars(rendered, refused)
+        changed |= await self._clusters({**wanted, **leaving}, refused)
         changed |= await self._routes(rendered.routes, refused)
-        changed |= await self._clusters(wanted, refused)
+        now = self._clock.monotonic()
+        self._left = {
+            name: self._left.get(name, now) for name in self._sidecars if name not in rendered.sidecars
+        }
+        changed |= await self._clusters({**self._needed_by(self._left), **wanted}, refused)
+        changed |= await self._retire(wanted, refused)
         return changed
+
+    async def _new_sidecars(self, rendered: Rendered, refused: dict[str, int]) -> bool:
+        """Bring up what the clusters and routes to come lead to."""
+        fresh = {name: one for name, one in rendered.sidecars.items() if name not in self._sidecars}
+        if not fresh:
+            return False
+        behind = {name: rendered.clusters[name] for one in fresh.values() for name in one.clusters}
+        if behind:
+            await self._clusters({**self._live, **behind}, refused)
+        before = self._sidecars
+        try:
+            await self._listeners({**before, **fresh}, refused)
+        except (Refused, NotLive):
+            self._sidecars = before
+            raise
+        numbers = await counts(self._admin)
+        for name in fresh:
+            self.ledger.begin(name, numbers.get(name, Counts()))
+        return True
+
+    def _needed_by(self, listeners: Iterable[str]) -> dict[str, Cluster]:
+        names = {cluster for name in listeners for cluster in self._sidecars[name].clusters}
+        return {name: self._live[name] for name in names}
+
+    async def _retire(self, wanted: dict[str, Cluster], refused: dict[str, int]) -> bool:
+        """Remove listeners that have been left, and whose last connection has been closed."""
+        patience = self._clock.monotonic() - REST_SECONDS
+        resting = [name for name, since in self._left.items() if since <= patience]
+        if not resting:
+            return False
+        numbers = await counts(self._admin)
+        idle = [name for name in resting if not numbers.get(name, Counts()).connections]
+        for name in idle:
+            self.ledger.end(name, numbers.get(name, Counts()))
+            del self._left[name]
+        await self._listeners({n: one for n, one in self._sidecars.items() if n not in idle}, refused)
+        await self._clusters({**self._needed_by(self._left), **wanted}, refused)
+        return bool(idle)
+
+    async def _listeners(self, sidecars: dict[str, Sidecar], refused: dict[str, int]) -> bool:
+        version = self._write_listeners(sidecars)
+        if version:
+            await self._wait({LISTENERS_SCOPE: version}, refused)
+        return version is not None
+
+    def _write_listeners(self, sidecars: dict[str, Sidecar]) -> str | None:
+        self._sidecars = dict(sidecars)
+        return self._files.write(LISTENERS_FILE, [sidecars[name].listener for name in sorted(sidecars)])
 
     async def _clusters(self, clusters: dict[str, Cluster], refused: dict[str, int]) -> bool:
         version = self._write_clusters(clusters)
@@ -143,7 +223,8 @@ class Pusher:
 
     def _forget(self, scope: str) -> None:
         """The file holds what Envoy does not use: write it again next time, even if the same."""
-        file = CLUSTERS_FILE if scope == CLUSTERS_SCOPE else routes_file(scope.rsplit(".", 1)[1])
+        files = {CLUSTERS_SCOPE: CLUSTERS_FILE, LISTENERS_SCOPE: LISTENERS_FILE}
+        file = files.get(scope) or routes_file(scope.rsplit(".", 1)[1])
         self._files.forget(file)
 
     async def _reason(self) -> str:

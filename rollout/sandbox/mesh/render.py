@@ -20,6 +20,8 @@ import msgspec
 from rollout.api.meta import Key, key_of, metadata
 from rollout.sandbox.mesh import actions, http_route, shapes, virtual_service
 from rollout.sandbox.mesh.clusters import Cluster, clusters, hash_policy
+from rollout.sandbox.mesh.envoy_filter import faults
+from rollout.sandbox.mesh.injection import HEADERS, Injection, Placement, Sidecar
 from rollout.sandbox.mesh.match import from_namespace
 from rollout.sandbox.mesh.model import Object, Problem, Problems, Service, ServicePort, Snapshot, World
 from rollout.sandbox.mesh.names import DEFAULT_NAMESPACE, Host, cluster_name
@@ -37,6 +39,9 @@ class Rendered(msgspec.Struct, frozen=True):
     clusters: dict[str, Cluster]
     problems: tuple[Problem, ...]
     unresolved: dict[Key, list[tuple[str, str]]]
+    sidecars: dict[str, Sidecar]
+    faults: dict[Key, Placement]
+    """Where the faults of each EnvoyFilter stand."""
 
     def problems_of(self, kind: str, key: Key) -> list[Problem]:
         return [problem for problem in self.problems if problem.kind == kind and problem.key == key]
@@ -46,13 +51,26 @@ def render(snapshot: Snapshot) -> Rendered:
     """Everything Envoy needs to serve `snapshot`; equal snapshots give equal values."""
     snapshot, reports = _well_formed(snapshot)
     world = World(snapshot)
-    known, rule_reports = clusters(world)
-    reports += rule_reports
+    wanted, fault_reports = faults(snapshot.envoy_filters)
+    injection = Injection(wanted, world)
+    known, rule_reports = clusters(world, injection.address)
+    reports += [*rule_reports, *fault_reports]
     builder = _Routes(world, snapshot, reports)
-    routes = {MESH_ROUTES: builder.mesh(), GATEWAY_ROUTES: builder.gateway()}
-    problems = {problem for report in reports for problem in report.found}
+    mesh = builder.mesh()
+    routes = {
+        MESH_ROUTES: {**mesh, "virtual_hosts": injection.redirect(mesh["virtual_hosts"])},
+        GATEWAY_ROUTES: builder.gateway(),
+    }
+    problems = {problem for report in reports for problem in report.found} | set(injection.problems)
     unresolved = {key_of(route): http_route.unresolved(route, world) for route in snapshot.http_routes}
-    return Rendered(routes, known, tuple(sorted(problems)), unresolved)
+    return Rendered(
+        routes,
+        known | injection.clusters,
+        tuple(sorted(problems)),
+        unresolved,
+        injection.sidecars,
+        injection.placements(),
+    )
 
 
 _SHAPES: dict[str, tuple[str, type[shapes.Shape]]] = {
@@ -287,7 +305,7 @@ def _configuration(name: str, hosts: VirtualHosts) -> Resource:
     body: dict[str, Any] = {
         "name": name,
         "virtual_hosts": hosts.found,
-        "request_headers_to_remove": ["proxy-authorization"],
+        **HEADERS,
         "max_direct_response_body_size_bytes": 65536,
     }
     return typed("config.route.v3.RouteConfiguration", **body)

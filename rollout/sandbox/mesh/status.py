@@ -17,13 +17,18 @@ RECONCILED = "Reconciled"
 SUPPORTED = "SurefootSupported"
 
 
-def reconciled(obj: Object, *, refused: str, problems: Sequence[str], now: datetime) -> dict[str, Any]:
-    """The status of a VirtualService or DestinationRule.
+LIVE = ("Live", "1/1 proxies up to date")
+
+
+def reconciled(
+    obj: Object, *, refused: str, problems: Sequence[str], now: datetime, said: tuple[str, str] = LIVE
+) -> dict[str, Any]:
+    """The status of an object of Istio's.
 
     `refused`: why Envoy does not use this generation ("" if it does); `problems`: fields that the
-    sandbox's mesh does not serve. Conditions of others are kept.
+    sandbox's mesh does not serve; `said`: reason and message when it is used. Conditions of others are kept.
     """
-    live = ("False", "Refused", refused) if refused else ("True", "Live", "1/1 proxies up to date")
+    live = ("False", "Refused", refused) if refused else ("True", *said)
     conditions = [_condition(obj, RECONCILED, live, now)]
     if problems:
         conditions.append(_condition(obj, SUPPORTED, ("False", "NotSupported", "; ".join(problems)), now))

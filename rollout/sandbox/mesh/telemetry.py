@@ -69,8 +69,17 @@ _CONSTANT = {
 }
 
 
+CALLER = "x-surefoot-caller"
+"""Header of a request on its way to the caller's own faulty sidecar (see `injection`), which then counts it."""
+
+
 def access_log(reporter: str) -> Resource:
     """The logger that counts requests as `reporter` ("source" or "destination")."""
+    passing = {"name": CALLER, "present_match": True, "invert_match": True}
+    return {**_logger(reporter), "filter": {"header_filter": {"header": passing}}}
+
+
+def _logger(reporter: str) -> Resource:
     tags = [{"name": "reporter", "value_format": reporter}]
     tags += [{"name": name, "value_format": text} for name, text in _TAGS.items()]
     return extension(
@@ -95,6 +104,7 @@ def stats_config() -> Resource:
         {"contains": "version_text"},
         {"contains": "update_rejected"},
         {"contains": ".fault."},
+        {"safe_regex": {"regex": r"http\.fault-.*\.downstream_cx_active"}},
         {"contains": "membership_"},
         {
             "safe_regex": {

@@ -12,6 +12,7 @@ from rollout.api.meta import Object, metadata
 from rollout.api.resources import (
     DESTINATION_RULES,
     ENDPOINT_SLICES,
+    ENVOY_FILTERS,
     HTTP_ROUTES,
     PODS,
     SERVICES,
@@ -31,7 +32,12 @@ def _slice(obj: Object) -> Any:
 
 
 def _pod(obj: Object) -> Any:
-    return metadata(obj).get("labels"), metadata(obj).get("ownerReferences")
+    meta = metadata(obj)
+    return meta.get("labels"), meta.get("ownerReferences"), meta.get("annotations")
+
+
+def _fault(obj: Object) -> Any:
+    return obj.get("spec"), metadata(obj).get("annotations")
 
 
 READS: Mapping[Resource, Read] = {
@@ -41,6 +47,7 @@ READS: Mapping[Resource, Read] = {
     VIRTUAL_SERVICES: _spec,
     DESTINATION_RULES: _spec,
     HTTP_ROUTES: _spec,
+    ENVOY_FILTERS: _fault,
 }
 
 

@@ -135,6 +135,13 @@ def local_port(pod: Object, number: int) -> int:
     return told.get(str(number), number)
 
 
+def container_port(pod: Object, local: int) -> int:
+    """The container port that is really served on `local`: the way back of `local_port`."""
+    text = (metadata(pod).get("annotations") or {}).get(PORTS_ANNOTATION)
+    told = msgspec.json.decode(text, type=dict[str, int]) if text else {}
+    return next((int(number) for number, served in told.items() if served == local), local)
+
+
 def _fill(
     service: Object,
     ports: Ports,

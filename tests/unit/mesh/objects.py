@@ -74,3 +74,44 @@ def destination_rule(host: str = "web", *subsets: tuple[str, Object], **policy: 
             **({"trafficPolicy": policy} if policy else {}),
         },
     }
+
+
+def http_fault(
+    *, delay: str = "", abort: int = 0, percent: int = 100, cluster: str = "", **fields: Any
+) -> Object:
+    """Envoy's HTTPFault as our controller writes it."""
+    share = {"numerator": percent, "denominator": "HUNDRED"}
+    return {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault",
+        **({"delay": {"fixed_delay": delay, "percentage": share}} if delay else {}),
+        **({"abort": {"http_status": abort, "percentage": share}} if abort else {}),
+        **({"upstream_cluster": cluster} if cluster else {}),
+        **fields,
+    }
+
+
+def envoy_filter(
+    name: str, labels: dict[str, str], *faults: Object, port: int = 0, expires: str = "", **spec: Any
+) -> Object:
+    """An EnvoyFilter with the faults; those with an upstream_cluster are outbound."""
+    router = {"name": "envoy.filters.http.router"}
+    chain = {"filter": {"name": "envoy.filters.network.http_connection_manager", "subFilter": router}}
+    patches = [
+        {
+            "applyTo": "HTTP_FILTER",
+            "match": {
+                "context": "SIDECAR_OUTBOUND" if "upstream_cluster" in fault else "SIDECAR_INBOUND",
+                "listener": {"filterChain": chain, **({"portNumber": port} if port else {})},
+            },
+            "patch": {
+                "operation": "INSERT_BEFORE",
+                "value": {"name": f"surefoot.fault.{name}.{index}", "typed_config": fault},
+            },
+        }
+        for index, fault in enumerate(faults)
+    ]
+    annotations = {"surefoot.dev/expires-at": expires} if expires else {}
+    return {
+        "metadata": meta(name, annotations=annotations, generation=1),
+        "spec": {"workloadSelector": {"labels": labels}, "configPatches": patches, **spec},
+    }

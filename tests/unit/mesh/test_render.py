@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rollout.sandbox.mesh.envoy import files_in
 from rollout.sandbox.mesh.model import Snapshot, World, workload_of
-from rollout.sandbox.mesh.names import Host, caller_tokens, cluster_name, proxy_url, service_host
+from rollout.sandbox.mesh.names import Host, caller_token, cluster_name, proxy_url, service_host
 from rollout.sandbox.mesh.protobuf import seconds
 from rollout.sandbox.mesh.render import Rendered, render
 from tests.unit.mesh.objects import (
@@ -399,7 +399,7 @@ def test_names():
     assert service_host("a.b.example.com", "shop") is None
     assert service_host("*.b", "shop") is None
     assert proxy_url("shop", 15001) == "http://shop:mesh@127.0.0.1:15001"
-    assert caller_tokens("shop")[0] == "Basic c2hvcDptZXNo"
+    assert caller_token("shop") == "Basic c2hvcDptZXNo"
 
 
 @given(st.text(max_size=40))
