@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from rollout.api.chaos import SWITCH_NAME, Caps, ChaosRun, ChaosSwitch, Victim
+from rollout.api.chaos import SWITCH_NAME, Caps, ChaosRun, ChaosSwitch, ChaosSwitchStatus, Victim
 from rollout.api.meta import duration
 
 ACTIVE = frozenset({"Checking", "Injecting", "Reverting", "Recovering"})
@@ -41,6 +41,19 @@ def caps(switches: Iterable[ChaosSwitch]) -> Caps:
 def active(runs: Iterable[ChaosRun]) -> list[ChaosRun]:
     """The runs that take a place in the caps."""
     return [run for run in runs if run.status.phase in ACTIVE]
+
+
+def switch_status(switch: ChaosSwitch, runs: Iterable[ChaosRun]) -> ChaosSwitchStatus:
+    """What a switch says of itself: how many runs of the cluster are at work, and what it does about them."""
+    number = len(active(runs))
+    words = []
+    if switch.spec.engaged:
+        words.append(f"halted; {number} run(s) are being undone" if number else "halted; no run is at work")
+    if switch.spec.hold_releases:
+        words.append("no release begins")
+    return ChaosSwitchStatus(
+        observed_generation=switch.metadata.generation, runs_active=number, message="; ".join(words)
+    )
 
 
 def over_caps(

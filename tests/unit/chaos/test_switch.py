@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chaos.plan.switch import active, caps, engaged, over_caps, releases_held
+from chaos.plan.switch import active, caps, engaged, over_caps, releases_held, switch_status
 from rollout.api.chaos import Caps, ChaosRun, ChaosRunStatus, ChaosSwitch, ChaosSwitchSpec, Victim
 from rollout.api.meta import ObjectMeta
 
@@ -107,3 +107,12 @@ def test_a_run_that_would_last_too_long_is_refused():
     assert over_caps(run("me"), pods("a"), [], Caps(max_duration="1h"), {"shop": 4}, seconds=3601) == (
         "it would last 3601 s, the cap is 1h"
     )
+
+
+def test_a_switch_counts_the_runs_at_work_and_says_what_it_does():
+    runs = [run("a"), run("b", "Pending"), run("c", "Reverting")]
+    assert switch_status(switch(), runs).runs_active == 2
+    assert switch_status(switch(), runs).message == ""
+    halted = switch(engaged=True, hold_releases=True)
+    assert switch_status(halted, runs).message == "halted; 2 run(s) are being undone; no release begins"
+    assert switch_status(halted, []).message == "halted; no run is at work; no release begins"
