@@ -77,7 +77,7 @@ class LoadTest:
     async def look(
         self,
         metric: Metric,
-        secrets: Mapping[str, str],  # noqa: ARG002 - the pods have them
+        secrets: Mapping[str, str],
         task: Task,
         metadata: Mapping[str, str],
         now: datetime,

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from rollout.core.problem import Problem, invalid, problems_of, unsupported
+from rollout.core.validate_providers.cmd import check_cmd
+from rollout.core.validate_providers.job import check_job
 from rollout.core.validate_providers.load_test import check_load_test
 from rollout.core.validate_providers.prometheus import check_prometheus
 from rollout.errors import InvalidSpec
@@ -19,12 +21,13 @@ Validator = Callable[[Mapping[str, Any], str], Iterator[Problem]]
 
 VALIDATORS: Mapping[str, Validator] = {
     "loadTest": check_load_test,
+    "cmd": check_cmd,
+    "job": check_job,
     "prometheus": check_prometheus,
 }
 NOT_YET = frozenset(
     {
         "web",
-        "job",
         "kayenta",
         "datadog",
         "wavefront",
