@@ -262,14 +262,12 @@ class Manager:
             await asyncio.Event().wait()
 
     def _caches_problem(self) -> str:
-        waiting = [str(r) for r, one in self._step.caches.informers.items() if not one.synced()]
+        waiting = [str(one.resource) for one in self._step.caches.needed if not one.synced()]
         return f"waiting for {', '.join(waiting)}" if waiting else ""
 
     def _stall(self) -> str:
         """A watch that has been silent for minutes hides the world: better a fresh process."""
-        silent = [
-            str(r) for r, one in self._step.caches.informers.items() if one.age() > 2 * STALE_WATCH_SECONDS
-        ]
+        silent = self._step.caches.silent(2 * STALE_WATCH_SECONDS)
         return f"no word from the watches of {', '.join(silent)}" if silent else ""
 
 

@@ -104,6 +104,12 @@ def _rollout() -> Json:
         {"rule": "self == oldSelf", "message": "selector is immutable; make a new Rollout instead"}
     ]
     strategy = properties["strategy"]
+    spec["x-kubernetes-validations"] = [
+        _rule(
+            "!(has(self.template) && has(self.workloadRef))",
+            "only one of template and workloadRef may be set",
+        )
+    ]
     strategy["x-kubernetes-validations"] = [
         _rule("has(self.canary) != has(self.blueGreen)", "exactly one of canary and blueGreen must be set")
     ]

@@ -115,7 +115,6 @@ _STRING, _INTEGER = Field(type="string"), Field(type="integer", minimum=0, maxim
 
 # Fields of the Argo Rollouts API that we refuse ("not supported yet"), by the view they would be in.
 UNSUPPORTED: dict[type, dict[str, Field]] = {
-    rollout.RolloutSpec: {"workloadRef": _OBJECT},
     rollout.CanaryStrategy: {
         "antiAffinity": _OBJECT,
         "canaryMetadata": _OBJECT,
@@ -156,7 +155,6 @@ UNSUPPORTED: dict[type, dict[str, Field]] = {
 # Status fields of the same API that we do not write, kept for those who move over from Argo Rollouts.
 _FOREIGN_STATUS: dict[type, dict[str, Field]] = {
     rollout.RolloutStatus: {
-        "workloadObservedGeneration": _STRING,
         "alb": _OBJECT,
         "albs": _LIST,
         "duration": _OBJECT,

@@ -21,6 +21,7 @@ REVISION_HISTORY = "rollout.argoproj.io/revision-history"
 DESIRED_REPLICAS = "rollout.argoproj.io/desired-replicas"
 SCALE_DOWN_DEADLINE = "scale-down-deadline"
 MANAGED_BY = "argo-rollouts.argoproj.io/managed-by-rollouts"
+WORKLOAD_GENERATION = "rollout.argoproj.io/workload-generation"
 INSTANCE_ID = "argo-rollouts.argoproj.io/controller-instance-id"
 
 DEFAULT_PROGRESS_DEADLINE_SECONDS = 600
@@ -164,10 +165,26 @@ class RollbackWindow(View, frozen=True):
     revisions: int = 0
 
 
+class WorkloadRef(View, frozen=True):
+    """The workload, in the same namespace, that the pod template (and the selector) is read from.
+
+    `scaleDown` says what becomes of a Deployment's own pods: `never` (the default) leaves them, `onsuccess` takes
+    them away when the Rollout is Healthy, `progressively` one by one as the Rollout's become available.
+    """
+
+    kind: Literal["Deployment", "ReplicaSet", "PodTemplate"]
+    name: str
+    api_version: str = ""
+    scale_down: Literal["never", "onsuccess", "progressively"] | None = None
+
+
 class RolloutSpec(View, frozen=True):
+    """`template` is empty where `workloadRef` is given, until `rollout.core.workload` has filled it in."""
+
     replicas: int | None = None
     selector: LabelSelector | None = None
     template: dict[str, Any] = {}
+    workload_ref: WorkloadRef | None = None
     min_ready_seconds: int = 0
     revision_history_limit: int | None = None
     paused: bool = False
@@ -237,6 +254,7 @@ class RolloutStatus(View, frozen=True):
     phase: str = ""
     message: str = ""
     observed_generation: str = ""
+    workload_observed_generation: str = ""
     current_pod_hash: str = ""
     stable_rs: str = msgspec.field(name="stableRS", default="")
     current_step_index: int | None = None

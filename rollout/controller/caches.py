@@ -14,6 +14,7 @@ from rollout.api.resources import (
     ANALYSIS_RUNS,
     ANALYSIS_TEMPLATES,
     CLUSTER_ANALYSIS_TEMPLATES,
+    DEPLOYMENTS,
     DESTINATION_RULES,
     PODS,
     REPLICA_SETS,
@@ -28,6 +29,7 @@ from rollout.core.observed import Observed, RouteKey, TemplateKey
 from rollout.core.problem import Problem
 from rollout.core.references import references
 from rollout.core.validate_analysis import validate_template
+from rollout.core.workload import Workload, ref_of
 from rollout.errors import InvalidSpec
 from rollout.plan.references import route_keys, template_keys
 from rollout.runtime.clock import Clock
@@ -71,13 +73,38 @@ class Caches:
             CLUSTER_ANALYSIS_TEMPLATES: informer(CLUSTER_ANALYSIS_TEMPLATES),
             VIRTUAL_SERVICES: informer(VIRTUAL_SERVICES, optional=True),
             DESTINATION_RULES: informer(DESTINATION_RULES, optional=True),
+            DEPLOYMENTS: informer(DEPLOYMENTS),
         }
+        # Deployments are followed from the first Rollout on that reads its pods from one.
+        self._deployments_wanted = asyncio.Event()
+        self.informers[ROLLOUTS].on_change(self._rollout_changed)
 
     async def run(self) -> None:
         """Follow the server until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for one in self.informers.values():
+            for one in self.needed:
                 group.create_task(one.run())
+            await self._deployments_wanted.wait()
+            await self.informers[DEPLOYMENTS].run()
+
+    @property
+    def needed(self) -> tuple[Informer, ...]:
+        """The caches that no Rollout can be decided without. Deployments are asked for one by one at need."""
+        return tuple(one for resource, one in self.informers.items() if resource is not DEPLOYMENTS)
+
+    def silent(self, seconds: float) -> list[str]:
+        """The resources whose watches have not said anything for so long, unless they said why."""
+        needed = set(self.needed)
+        return [
+            str(resource)
+            for resource, one in self.informers.items()
+            if one.age() > seconds and (one in needed or not one.problem)
+        ]
+
+    def _rollout_changed(self, _old: Object | None, new: Object | None) -> None:
+        ref = ref_of(new) if new is not None else None
+        if ref is not None and ref.kind == DEPLOYMENTS.kind:
+            self._deployments_wanted.set()
 
     def get(self, resource: Resource, key: Key) -> Object | None:
         return self.informers[resource].store.get(key)
@@ -89,8 +116,10 @@ class Caches:
         """The Rollouts that name this object."""
         return [key_of(obj) for obj in self.informers[ROLLOUTS].store.by(REFERS, _reference(resource, key))]
 
-    async def observe(self, raw: Object, rollout: Rollout, now: datetime) -> Observed:
-        """The snapshot of one Rollout. Pods are read from the server, and only during a restart."""
+    async def observe(
+        self, raw: Object, rollout: Rollout, now: datetime, workload: Workload | None = None
+    ) -> Observed:
+        """The snapshot of one Rollout (with the template of its workload). Pods are read from the server, and only during a restart."""
         namespace, uid = rollout.metadata.namespace, rollout.metadata.uid
         restarting = rollout.spec.restart_at and rollout.spec.restart_at != rollout.status.restarted_at
         templates, broken = self._templates(namespace, rollout)
@@ -98,17 +127,18 @@ class Caches:
             now=now,
             rollout=rollout,
             raw=raw,
-            replica_sets=tuple(self._owned(REPLICA_SETS, uid, ReplicaSet)),
-            runs=tuple(self._owned(ANALYSIS_RUNS, uid, AnalysisRun)),
+            replica_sets=tuple(self.owned(REPLICA_SETS, uid, ReplicaSet)),
+            runs=tuple(self.owned(ANALYSIS_RUNS, uid, AnalysisRun)),
             services=self._services(rollout),
             rivals=self._rivals(rollout),
             routes=self._routes(rollout),
             templates=templates,
             broken_templates=broken,
             pods=await self._pods(namespace, uid) if restarting else (),
+            workload=workload,
         )
 
-    def _owned(self, resource: Resource, uid: str, kind: type[Child]) -> list[Child]:
+    def owned(self, resource: Resource, uid: str, kind: type[Child]) -> list[Child]:
         """What the object with this uid controls."""
         children = [view(obj, kind) for obj in self.informers[resource].store.owned_by(uid)]
         return [child for child in children if child.metadata.controlled_by(uid)]
@@ -168,7 +198,7 @@ class Caches:
         return known[1]
 
     async def _pods(self, namespace: str, uid: str) -> tuple[Pod, ...]:
-        sets = {one.metadata.uid for one in self._owned(REPLICA_SETS, uid, ReplicaSet)}
+        sets = {one.metadata.uid for one in self.owned(REPLICA_SETS, uid, ReplicaSet)}
         page = await self._kube.list(PODS, namespace, labels=HASH_LABEL)
         pods = [view(obj, Pod) for obj in page.items]
         return tuple(pod for pod in pods if any(pod.metadata.controlled_by(one) for one in sets))
@@ -185,7 +215,10 @@ def _refers(obj: Object) -> list[str]:
     except InvalidSpec:
         return []
     refs = references(rollout)
-    names = [_reference(SERVICES, ref.key) for ref in refs.services]
+    names = []
+    if (ref := rollout.spec.workload_ref) is not None and ref.kind == DEPLOYMENTS.kind:
+        names.append(_reference(DEPLOYMENTS, Key(rollout.metadata.namespace, ref.name)))
+    names += [_reference(SERVICES, ref.key) for ref in refs.services]
     names += [_reference(resource, key) for resource, key in route_keys(rollout)]
     for template in refs.templates:
         resource = CLUSTER_ANALYSIS_TEMPLATES if template.cluster_scope else ANALYSIS_TEMPLATES

@@ -19,6 +19,7 @@ from rollout.api.resources import ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS, Resourc
 from rollout.api.rollout import INSTANCE_ID, Rollout, RolloutStatus
 from rollout.controller.caches import Caches
 from rollout.controller.pace import Pace
+from rollout.controller.workload import resolve
 from rollout.core.observed import Observed
 from rollout.core.problem import Problem
 from rollout.core.validate import validate
@@ -79,7 +80,7 @@ class RolloutController:
 
     async def run(self) -> None:
         """Wait for the caches, then reconcile until `stop` or cancelled."""
-        await wait_synced(*self.caches.informers.values())
+        await wait_synced(*self.caches.needed)
         await self.runner.run()
 
     def stop(self) -> None:
@@ -95,6 +96,8 @@ class RolloutController:
             return None
         now = self._clock.now()
         problems = self._problems(raw)
+        resolved = await resolve(raw, self.caches, self._kube)
+        raw, problems = resolved.raw, problems or resolved.problems
         try:
             rollout = codec.view(raw, Rollout)
         except InvalidSpec as error:
@@ -104,15 +107,17 @@ class RolloutController:
         aborting = without_gates(raw) if problems and rollout.status.abort else None
         if aborting is not None:
             rollout = aborting
-            decision = plan_abort(await self.caches.observe(raw, rollout, now), problems)
+            decision = plan_abort(
+                await self.caches.observe(raw, rollout, now, resolved.workload), problems
+            )
         elif problems:
             decision = plan(Observed(now=now, rollout=rollout, raw=raw), problems)
         else:
-            decision = plan(await self.caches.observe(raw, rollout, now))
+            decision = plan(await self.caches.observe(raw, rollout, now, resolved.workload))
         after = await self._carry_out(raw, rollout, decision, now)
         if decision.broken:
             raise InvariantBroken(f"{decision.broken} (Rollout {key})")
-        return after
+        return _sooner(after, resolved.poll)
 
     async def _carry_out(self, raw: Object, rollout: Rollout, decision: Plan, now: datetime) -> After | None:
         key = rollout.metadata.key
@@ -149,6 +154,13 @@ class RolloutController:
     def _ours(self, raw: Object) -> bool:
         label = (metadata(raw).get("labels") or {}).get(INSTANCE_ID, "")
         return bool(label == self._instance_id)
+
+
+def _sooner(after: After | None, poll: float | None) -> After | None:
+    """Look again after `poll` seconds at the latest; None means that a watch tells when to."""
+    if poll is None:
+        return after
+    return After(poll if after is None else min(poll, after.seconds))
 
 
 def _policy(error: Exception) -> Retry:

@@ -102,6 +102,15 @@ class PatchRollout(Value, frozen=True):
     patch: dict[str, Any]
 
 
+class ScaleWorkload(Value, frozen=True):
+    """Take pods from the workload that the Rollout's template is read from."""
+
+    resource: Resource
+    name: str
+    resource_version: str
+    replicas: int
+
+
 Action = (
     CreateReplicaSet
     | PatchReplicaSet
@@ -114,6 +123,7 @@ Action = (
     | DeleteRun
     | EvictPod
     | PatchRollout
+    | ScaleWorkload
 )
 
 

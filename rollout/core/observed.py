@@ -20,6 +20,7 @@ from rollout.api.rollout import DESIRED_REPLICAS, HASH_LABEL, REVISION, SCALE_DO
 from rollout.api.workload import Pod, ReplicaSet, Service
 from rollout.core import template
 from rollout.core.problem import Problem
+from rollout.core.workload import Workload
 
 # A reference to an analysis template: (is cluster-scoped, name).
 TemplateKey = tuple[bool, str]
@@ -31,7 +32,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     `replica_sets` and `runs` are those controlled by this Rollout; `services`, `routes` and `templates` those
     it refers to and that exist; `broken_templates` what is wrong with those that cannot be used. `pods` are its pods, filled only while a restart is under way. `rivals` says
-    which of its Services another Rollout has in hand (Service name -> Rollout name).
+    which of its Services another Rollout has in hand (Service name -> Rollout name). `workload` is what
+    `spec.workloadRef` names; its template is filled into `rollout` and `raw` already.
     """
 
     now: datetime
@@ -45,6 +47,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     pods: tuple[Pod, ...] = ()
     broken_templates: Mapping[TemplateKey, tuple[Problem, ...]] = {}
     rivals: Mapping[str, str] = {}
+    workload: Workload | None = None
 
     @cached_property
     def sets(self) -> Sets:

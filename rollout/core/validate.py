@@ -19,14 +19,20 @@ from rollout.api.meta import ObjectMeta, pause_seconds
 from rollout.api.rollout import DEFAULT_PROGRESS_DEADLINE_SECONDS, RolloutSpec, Step
 from rollout.core.problem import Problem, invalid, required
 from rollout.core.structure import check
-from rollout.core.validate_pods import LABEL, LABEL_RULE, selector_problems, template_problems
+from rollout.core.validate_pods import (
+    LABEL,
+    LABEL_RULE,
+    SUBDOMAIN,
+    selector_problems,
+    template_problems,
+    workload_ref_problems,
+)
 
 Object = Mapping[str, Any]
 
 _STRATEGIES = ("canary", "blueGreen")
 STEP_KINDS = ("setWeight", "pause", "setCanaryScale", "analysis")
 _ROUTERS = ("istio",)
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -50,6 +56,7 @@ def validate(rollout: Any) -> list[Problem]:
 def _spec(spec: Object) -> Iterator[Problem]:
     yield from selector_problems(spec)
     yield from template_problems(spec, "spec.template")
+    yield from workload_ref_problems(spec.get("workloadRef"), "spec.workloadRef")
     yield from _times(spec)
     strategy = spec.get("strategy")
     if "strategy" not in spec:
@@ -269,7 +276,7 @@ def _reference(name: Any, path: str) -> Iterator[Problem]:
     if slash and not LABEL.fullmatch(namespace):
         yield invalid(path, name, "the part before / must be a namespace", 'write "name" or "namespace/name"')
         return
-    yield from _name(bare if slash else name, path, _SUBDOMAIN, _SUBDOMAIN_RULE)
+    yield from _name(bare if slash else name, path, SUBDOMAIN, SUBDOMAIN_RULE)
 
 
 # --- blue/green ---------------------------------------------------------------------------------------
@@ -297,7 +304,7 @@ def _analysis(analysis: Object, path: str) -> Iterator[Problem]:
         if not isinstance(reference, Mapping) or not isinstance(reference.get("templateName"), str):
             continue
         name, at = reference["templateName"], f"{path}.templates[{index}].templateName"
-        yield from _name(name, at, _SUBDOMAIN, _SUBDOMAIN_RULE)
+        yield from _name(name, at, SUBDOMAIN, SUBDOMAIN_RULE)
         key = (name, reference.get("clusterScope") is True)
         if key in seen:
             yield Problem(at, f'Duplicate value: "{name}": each template is named once')
@@ -357,7 +364,7 @@ def _pattern(text: Any, path: str) -> Iterator[Problem]:
 
 # --- small rules --------------------------------------------------------------------------------------
 
-_SUBDOMAIN_RULE = (
+SUBDOMAIN_RULE = (
     "must be at most 253 lower-case letters, digits, '-' and '.', each part beginning and ending with a "
     "letter or a digit"
 )

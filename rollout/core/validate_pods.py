@@ -15,6 +15,7 @@ from rollout.core.structure import check, fits
 Object = Mapping[str, Any]
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 LABEL_RULE = (
     "must be at most 63 lower-case letters, digits and '-', beginning and ending with a letter or a digit"
 )
@@ -25,7 +26,7 @@ _OPERATORS = {"In": True, "NotIn": True, "Exists": False, "DoesNotExist": False}
 def selector_problems(spec: Object) -> Iterator[Problem]:
     path, selector = "spec.selector", spec.get("selector")
     if selector is None:
-        if "workloadRef" not in spec:
+        if spec.get("workloadRef") is None:
             yield required(path, "the selector says which pods belong to this Rollout", "add matchLabels")
         return
     if not fits(selector, fields_of(RolloutSpec).fields["selector"]):
@@ -90,8 +91,12 @@ def template_problems(owner: Object, path: str) -> Iterator[Problem]:
     """The pod template as far as we read it; the rest is the API server's to check when it makes a ReplicaSet."""
     template = owner.get("template")
     if template is None:
-        if "template" not in owner and "workloadRef" not in owner:
+        if "template" not in owner and owner.get("workloadRef") is None:
             yield required(path, "the pods to run", "add metadata.labels and spec.containers")
+        return
+    if owner.get("workloadRef") is not None and isinstance(template, Mapping):
+        if template:
+            yield Problem(path, "exactly one of template and workloadRef must be set; remove one of them")
         return
     if not isinstance(template, Mapping):
         return
@@ -114,6 +119,24 @@ def template_problems(owner: Object, path: str) -> Iterator[Problem]:
             "pods of a Rollout run until they are replaced", "remove it",
         )  # fmt: skip
     yield from _containers(spec, f"{path}.spec")
+
+
+_API_VERSIONS = {"Deployment": "apps/v1", "ReplicaSet": "apps/v1", "PodTemplate": "v1"}
+
+
+def workload_ref_problems(ref: Any, path: str) -> Iterator[Problem]:
+    """What is wrong with a reference whose shape is right; whether the workload exists is asked elsewhere."""
+    if not isinstance(ref, Mapping):
+        return
+    kind, name, version, mode = (ref.get(key) for key in ("kind", "name", "apiVersion", "scaleDown"))
+    if "name" in ref and (not isinstance(name, str) or not SUBDOMAIN.fullmatch(name)):
+        yield invalid(f"{path}.name", name, "must be the name of a workload in the same namespace")
+    if not isinstance(kind, str) or kind not in _API_VERSIONS:
+        return
+    if version and version != _API_VERSIONS[kind]:
+        yield invalid(f"{path}.apiVersion", version, f"a {kind} is of {_API_VERSIONS[kind]}")
+    if kind != "Deployment" and mode not in (None, "never"):
+        yield invalid(f"{path}.scaleDown", mode, f"a {kind} cannot be scaled down", "remove it")
 
 
 def _containers(spec: Object, path: str) -> Iterator[Problem]:

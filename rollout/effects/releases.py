@@ -23,6 +23,7 @@ from rollout.core.actions import (
     PatchRoute,
     PointService,
     RetireRun,
+    ScaleWorkload,
     StartRun,
     TerminateRun,
 )
@@ -91,6 +92,9 @@ async def _apply(action: Action, rollout: Rollout, kube: Kube) -> None:
             await _if_there(kube.patch(ANALYSIS_RUNS, namespace, name, {"spec": {"terminate": True}}))
         case DeleteRun(name=name, uid=run_uid):
             await _if_there(kube.delete(ANALYSIS_RUNS, namespace, name, uid=run_uid))
+        case ScaleWorkload(resource=resource, name=name, resource_version=version, replicas=replicas):
+            body = {"metadata": {"resourceVersion": version}, "spec": {"replicas": replicas}}
+            await kube.patch(resource, namespace, name, body, subresource="scale")
         case EvictPod(name=name, uid=pod_uid):
             await _evict(namespace, name, pod_uid, kube)
 

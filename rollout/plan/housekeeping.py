@@ -1,4 +1,4 @@
-"""Chores that no traffic depends on: old revisions, old analysis runs, restarts."""
+"""Chores that no traffic depends on: old revisions, old analysis runs, restarts, a workload that is replaced."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rollout.api.workload import Pod
 from rollout.core.actions import Action, DeleteReplicaSet, DeleteRun, EvictPod
 from rollout.core.capacity import surge_and_unavailable
 from rollout.core.observed import Observed, hash_label
+from rollout.plan import workload
 from rollout.plan.draft import Draft
 from rollout.plan.status import restart_due
 from rollout.traffic.base import Live
@@ -22,7 +23,12 @@ RESTART_RETRY_SECONDS = 10
 
 
 def chores(seen: Observed, draft: Draft, live: Live | None) -> tuple[Action, ...]:
-    return (*_forget_sets(seen, live), *_forget_runs(seen), *_restart(seen, draft))
+    return (
+        *_forget_sets(seen, live),
+        *_forget_runs(seen),
+        *_restart(seen, draft),
+        *workload.scale_down(seen, draft),
+    )
 
 
 def _forget_sets(seen: Observed, live: Live | None) -> Iterator[Action]:

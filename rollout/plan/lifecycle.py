@@ -12,7 +12,7 @@ from rollout.api.meta import timestamp
 from rollout.api.rollout import BlueGreenStatus, CanaryStatus, Step
 from rollout.core.observed import Observed, saturated, scale_down_deadline
 from rollout.core.template import hash_of
-from rollout.plan import runs
+from rollout.plan import runs, workload
 from rollout.plan.draft import Draft
 
 
@@ -39,6 +39,7 @@ def begin(seen: Observed, *, gateless: bool = False) -> tuple[Draft, tuple[str, 
         current_step_hash=before.current_step_hash if gateless else steps_hash,
         collision_count=sets.collision_count,
         observed_generation=str(seen.rollout.metadata.generation),
+        workload_observed_generation=workload.generation(seen),
     )
     if first:
         draft.event("RolloutAddedToInformer", f"Rollout resource added to informer: {seen.key}")

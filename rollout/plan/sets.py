@@ -17,10 +17,12 @@ from rollout.api.rollout import (
     REVISION,
     REVISION_HISTORY,
     SCALE_DOWN_DEADLINE,
+    WORKLOAD_GENERATION,
 )
 from rollout.api.workload import ReplicaSet
 from rollout.core.actions import PatchReplicaSet, PatchRollout
 from rollout.core.observed import Observed, hash_label, revision_of, scale_down_deadline
+from rollout.plan import workload
 from rollout.plan.draft import Draft
 from rollout.plan.runs import owner
 
@@ -34,6 +36,7 @@ _NOT_COPIED = (
     REVISION_HISTORY,
     DESIRED_REPLICAS,
     SCALE_DOWN_DEADLINE,
+    WORKLOAD_GENERATION,
 )
 _NOT_COPIED_PREFIXES = ("notified.notifications.argoproj.io/", "surefoot.dev/")
 
@@ -99,10 +102,13 @@ def revision_marks(seen: Observed) -> Iterator[PatchReplicaSet | PatchRollout]:
             name=before.name, resource_version=before.resource_version, annotations=annotations
         )
     patch: dict[str, Any] = {}
+    marks = workload.marks(seen)
     if rollout.metadata.annotation(REVISION) != str(sets.revision):
-        patch["metadata"] = {"annotations": {REVISION: str(sets.revision)}}
-    if rollout.spec.replicas is None:
-        patch["spec"] = {"replicas": 1}  # an autoscaler needs the number to be there
+        marks[REVISION] = str(sets.revision)
+    if marks:
+        patch["metadata"] = {"annotations": marks}
+    if rollout.spec.replicas is None:  # an autoscaler needs the number to be there
+        patch["spec"] = {"replicas": workload.default_replicas(seen)}
     if patch:
         yield PatchRollout(resource_version=rollout.metadata.resource_version, patch=patch)
 

@@ -68,7 +68,6 @@ def test_the_manifests_that_users_have_pass_unchanged(name):
 
 def test_fields_that_are_not_supported_yet_are_kept_so_that_they_can_be_refused():
     rollout = edited(canary(), "spec.strategy.canary.pingPong", {"pingService": "a", "pongService": "b"})
-    rollout = edited(rollout, "spec.workloadRef", {"kind": "Deployment", "name": "web"})
 
     assert refused(rollout) == []
     assert prune(rollout, definition("Rollout")) == rollout
@@ -79,6 +78,7 @@ def test_fields_that_are_not_supported_yet_are_kept_so_that_they_can_be_refused(
     [
         ("spec.strategy.blueGreen", {"activeService": "a"}, "exactly one of canary and blueGreen"),
         ("spec.strategy.canary.steps.0", {"setWeight": 5, "pause": {}}, "a step must have exactly one kind"),
+        ("spec.workloadRef", {"kind": "Deployment", "name": "web"}, "only one of template and workloadRef"),
         ("spec.strategy.canary.steps.0", {}, "a step must have exactly one kind"),
         ("spec.strategy.canary.steps.0", {"setWeight": 101}, "less than or equal to 100"),
         ("spec.strategy.canary.steps.0", {"setCanaryScale": {}}, "exactly one of weight"),

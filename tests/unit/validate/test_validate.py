@@ -75,7 +75,7 @@ CASES = [
     ("spec.restartAt", "yesterday", "spec.restartAt", "RFC 3339"),
     ("spec.restartAt", "2026-02-30T00:00:00Z", "spec.restartAt", "RFC 3339"),
     ("spec.restartAt", "2026-02-03T00:00:00", "spec.restartAt", "RFC 3339"),
-    ("spec.workloadRef", {"name": "x"}, "spec.workloadRef", "not supported yet"),
+    ("spec.workloadRef", {"kind": "Deployment", "name": "x"}, "spec.template", "exactly one of template and workloadRef"),
     ("spec.strategy", DELETE, "spec.strategy", "exactly one strategy"),
     ("spec.strategy", {}, "spec.strategy", "found none; write canary"),
     ("spec.strategy.blueGreen", {"activeService": "a"}, "spec.strategy", "found canary and blueGreen"),
@@ -240,10 +240,41 @@ def test_a_starting_step_without_steps_would_never_start():
     assert [p.path for p in validate(rollout)] == [f"{CANARY}.analysis.startingStep"]
 
 
-def test_a_workload_reference_is_refused_without_asking_for_a_template_too():
-    rollout = edited(canary(), "spec.workloadRef", {"kind": "Deployment", "name": "x"})
+def referring(**ref):
+    rollout = edited(canary(), "spec.workloadRef", {"kind": "Deployment", "name": "x", **ref})
     del rollout["spec"]["template"], rollout["spec"]["selector"]
-    assert [p.path for p in validate(rollout)] == ["spec.workloadRef"]
+    return rollout
+
+
+def test_a_workload_stands_for_template_and_selector():
+    assert validate(referring()) == []
+    assert validate(referring(apiVersion="apps/v1", scaleDown="progressively")) == []
+    assert validate(referring(kind="PodTemplate", apiVersion="v1", scaleDown="never")) == []
+
+
+def test_a_workload_reference_that_is_null_is_none():
+    rollout = edited(canary(), "spec.workloadRef", None)
+    assert validate(rollout) == []
+    del rollout["spec"]["template"], rollout["spec"]["selector"]
+    assert [p.path for p in validate(rollout)] == ["spec.selector", "spec.template"]
+
+
+@pytest.mark.parametrize(
+    ("ref", "path", "said"),
+    [
+        ({"kind": "StatefulSet"}, "kind", 'must be one of "Deployment", "PodTemplate", "ReplicaSet"'),
+        ({"name": "other/x"}, "name", "in the same namespace"),
+        ({"name": ""}, "name", "in the same namespace"),
+        ({"apiVersion": "apps/v1beta1"}, "apiVersion", "a Deployment is of apps/v1"),
+        ({"scaleDown": "onSuccess"}, "scaleDown", 'must be one of "never", "onsuccess", "progressively"'),
+        ({"kind": "ReplicaSet", "scaleDown": "onsuccess"}, "scaleDown", "cannot be scaled down"),
+        ({"namespace": "other"}, "namespace", "unknown field"),
+    ],
+)
+def test_what_is_wrong_with_a_workload_reference_is_said_at_its_field(ref, path, said):
+    (problem,) = validate(referring(**ref))
+    assert problem.path == f"spec.workloadRef.{path}"
+    assert said in problem.message
 
 
 def test_no_field_is_both_acted_on_and_unsupported():

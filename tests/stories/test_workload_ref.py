@@ -1,0 +1,337 @@
+"""A Rollout that takes its pods from a Deployment, and takes the Deployment's place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rollout.api.resources import DEPLOYMENTS, REPLICA_SETS
+from rollout.api.rollout import HASH_LABEL
+from rollout.runtime.kube import Object
+from rollout.sandbox.workloads.podmodel import Behaviour
+from tests.stories.faults import Faults, Kind
+from tests.stories.objects import canary, rollout, service
+from tests.stories.test_crash_points import KINDS
+from tests.stories.world import NAMESPACE, World, play
+
+
+def deployment(*, name: str = "web", replicas: int = 5, image: str = "web:v1", **spec: Any) -> Object:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {
+                "metadata": {"labels": {"app": "web"}},
+                "spec": {"containers": [{"name": "web", "image": image}]},
+            },
+            **spec,
+        },
+    }
+
+
+def referring(mode: str | None = None, *steps: Object, replicas: int | None = 5, **ref: Any) -> Object:
+    obj = rollout(canary(*steps))
+    spec = obj["spec"]
+    del spec["template"], spec["selector"], spec["replicas"]
+    if replicas is not None:
+        spec["replicas"] = replicas
+    spec["workloadRef"] = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", **ref}
+    if mode is not None:
+        spec["workloadRef"]["scaleDown"] = mode
+    return obj
+
+
+def left(world: World) -> int:
+    """The pods that the Deployment still asks for."""
+    return int(world.get(DEPLOYMENTS, "web")["spec"]["replicas"])
+
+
+def set_image(world: World, image: str) -> None:
+    containers = [{"name": "web", "image": image}]
+    world.patch(DEPLOYMENTS, "web", {"spec": {"template": {"spec": {"containers": containers}}}})
+
+
+def ours(world: World) -> dict[str, int]:
+    """Image -> wanted replicas, of the Rollout's own sets."""
+    return {
+        one["spec"]["template"]["spec"]["containers"][0]["image"]: one["spec"]["replicas"]
+        for one in world.list(REPLICA_SETS)
+        if HASH_LABEL in (one["metadata"].get("labels") or {})
+    }
+
+
+def available(world: World) -> int:
+    """Available pods of the Rollout's serving revision."""
+    sets = [one for one in world.list(REPLICA_SETS) if HASH_LABEL in (one["metadata"].get("labels") or {})]
+    stable = world.status("web").get("stableRS")
+    return sum(
+        min(one["spec"]["replicas"], (one.get("status") or {}).get("availableReplicas", 0))
+        for one in sets
+        if not stable or one["metadata"]["labels"][HASH_LABEL] == stable
+    )
+
+
+def guard(world: World) -> list[int]:
+    """Every count that the Deployment is given; each must leave the wanted capacity there."""
+    counts: list[int] = []
+
+    def check(*_: object) -> None:
+        if not world.storage.exists(DEPLOYMENTS, NAMESPACE, "web"):
+            return
+        now = left(world)
+        if counts and now < counts[-1]:
+            assert now + available(world) >= world.rollout("web")["spec"]["replicas"]
+        if not counts or now != counts[-1]:
+            counts.append(now)
+
+    world.storage.on_write(check)
+    return counts
+
+
+def test_the_template_comes_from_the_deployment_and_is_never_written_into_the_rollout() -> None:
+    async def story(world: World) -> None:
+        world.apply(deployment(), referring())
+        await world.phase("web", "Healthy")
+        assert ours(world) == {"web:v1": 5}
+        assert left(world) == 5
+        spec, status = world.rollout("web")["spec"], world.status("web")
+        assert "template" not in spec
+        assert "selector" not in spec
+        generation = str(world.get(DEPLOYMENTS, "web")["metadata"]["generation"])
+        assert status["workloadObservedGeneration"] == generation
+        annotations = world.rollout("web")["metadata"]["annotations"]
+        assert annotations["rollout.argoproj.io/workload-generation"] == generation
+        await world.rest(60)
+        assert await world.rest(600) == 0
+
+    play(story)
+
+
+def test_a_change_of_the_deployment_is_a_new_revision_and_a_change_of_its_size_is_none() -> None:
+    async def story(world: World) -> None:
+        world.apply(deployment(), referring(None, {"setWeight": 20}, {"pause": {}}))
+        await world.phase("web", "Healthy")
+        first = world.status("web")["stableRS"]
+        set_image(world, "web:v2")
+        await world.until("the canary waits", lambda: world.status("web")["phase"] == "Paused")
+        assert ours(world) == {"web:v1": 4, "web:v2": 1}
+        world.patch(DEPLOYMENTS, "web", {"spec": {"replicas": 3}})
+        await world.rest(30)
+        assert world.status("web")["phase"] == "Paused"
+        assert world.status("web")["workloadObservedGeneration"] == "3"
+        set_image(world, "web:v1")
+        await world.phase("web", "Healthy")
+        assert world.status("web")["stableRS"] == world.status("web")["currentPodHash"] == first
+
+    play(story)
+
+
+def test_a_missing_deployment_is_said_before_anything_starts_and_heals_by_itself() -> None:
+    async def story(world: World) -> None:
+        world.apply(referring("onsuccess"))
+        await world.until("said", lambda: world.status("web").get("phase") == "Degraded")
+        message = world.status("web")["message"]
+        assert 'spec.workloadRef.name: Invalid value: "web": Deployment "prod/web" not found' in message
+        assert world.list(REPLICA_SETS) == []
+        world.apply(deployment())
+        await world.phase("web", "Healthy")
+        await world.until("replaced", lambda: left(world) == 0)
+        assert ours(world) == {"web:v1": 5}
+
+    play(story)
+
+
+def test_a_deployment_that_cannot_be_used_is_said_with_its_field() -> None:
+    async def story(world: World) -> None:
+        bad = referring()
+        bad["spec"]["selector"] = {"matchLabels": {"app": "other"}}
+        world.apply(deployment(), bad)
+        await world.until("said", lambda: world.status("web").get("phase") == "Degraded")
+        message = world.status("web")["message"]
+        assert 'Deployment "prod/web": spec.template.metadata.labels' in message
+        assert ours(world) == {}
+
+    play(story)
+
+
+def test_on_success_the_deployment_goes_when_the_rollout_is_healthy() -> None:
+    async def story(world: World) -> None:
+        world.images["*"] = Behaviour(ready_in=5.0)
+        world.apply(deployment())
+        await world.rest(30)
+        counts = guard(world)
+        world.apply(referring("onsuccess"))
+        await world.phase("web", "Healthy")
+        await world.until("replaced", lambda: left(world) == 0)
+        assert counts == [5, 0]
+        assert "ScalingWorkload" in world.reasons()
+
+    play(story)
+
+
+def test_progressively_the_deployment_shrinks_as_pods_become_available() -> None:
+    async def story(world: World) -> None:
+        world.images["*"] = Behaviour(ready_in=5.0)
+        world.apply(deployment())
+        await world.rest(30)
+        counts = guard(world)
+        world.apply(referring("progressively"))
+        await world.phase("web", "Healthy")
+        await world.until("replaced", lambda: left(world) == 0)
+        assert counts == sorted(counts, reverse=True)
+        assert counts[-1] == 0
+
+    play(story)
+
+
+def test_pods_that_never_become_ready_leave_the_deployment_as_it_is() -> None:
+    async def story(world: World) -> None:
+        world.apply(deployment(image="web:bad"))
+        await world.rest(30)
+        world.images["web:bad"] = Behaviour(ready_in=None)
+        world.apply(referring("progressively"))
+        await world.until("given up", lambda: world.status("web").get("phase") == "Degraded", within=1200)
+        await world.rest(600)
+        assert left(world) == 5
+
+    play(story)
+
+
+def test_an_aborted_rollout_takes_nothing_from_the_deployment() -> None:
+    async def story(world: World) -> None:
+        world.apply(deployment(), referring("progressively", {"setWeight": 20}, {"pause": {}}))
+        await world.until(
+            "replaced", lambda: world.status("web").get("phase") == "Healthy" and left(world) == 0
+        )
+        set_image(world, "web:v2")
+        await world.until("the canary waits", lambda: world.status("web")["phase"] == "Paused")
+        world.command("web", {"abort": True})
+        await world.until("aborted", lambda: world.status("web")["phase"] == "Degraded")
+        world.patch(DEPLOYMENTS, "web", {"spec": {"replicas": 5}})
+        await world.rest(600)
+        assert left(world) == 5
+        world.command("web", {"abort": False})
+        await world.until("the canary waits", lambda: world.status("web")["phase"] == "Paused")
+        assert left(world) == 1  # stable stands in for the others, and the last goes at the end
+        world.promote("web", full=True)
+        await world.until(
+            "replaced", lambda: world.status("web").get("phase") == "Healthy" and left(world) == 0
+        )
+
+    play(story)
+
+
+def test_an_abort_is_honoured_while_the_deployment_is_gone() -> None:
+    async def story(world: World) -> None:
+        world.apply(deployment(), referring("never", {"setWeight": 40}, {"pause": {}}))
+        await world.phase("web", "Healthy")
+        set_image(world, "web:v2")
+        await world.until("the canary waits", lambda: world.status("web")["phase"] == "Paused")
+        world.storage.delete(DEPLOYMENTS, NAMESPACE, "web")
+        await world.until("said", lambda: world.status("web")["phase"] == "Degraded")
+        assert ours(world) == {"web:v1": 3, "web:v2": 2}
+        world.command("web", {"abort": True})
+        await world.until("home", lambda: ours(world) == {"web:v1": 5, "web:v2": 0})
+
+    play(story)
+
+
+def test_a_rollout_without_a_size_takes_over_that_of_the_deployment() -> None:
+    async def story(world: World) -> None:
+        world.apply(deployment(replicas=7))
+        await world.rest(30)
+        world.apply(referring("progressively", replicas=None))
+        await world.until(
+            "replaced", lambda: world.status("web").get("phase") == "Healthy" and left(world) == 0
+        )
+        assert world.rollout("web")["spec"]["replicas"] == 7
+        assert ours(world) == {"web:v1": 7}
+
+    play(story)
+
+
+def test_a_rollout_that_wants_no_pods_leaves_the_deployment_alone() -> None:
+    async def story(world: World) -> None:
+        world.apply(deployment(), referring("progressively", replicas=0))
+        await world.rest(300)
+        assert left(world) == 5
+
+    play(story)
+
+
+def test_blue_green_takes_over_from_a_deployment_before_its_service_moves() -> None:
+    async def story(world: World) -> None:
+        world.images["*"] = Behaviour(ready_in=5.0)
+        world.apply(deployment(), service("web-active"))
+        await world.rest(30)
+        counts = guard(world)
+        obj = referring("onsuccess")
+        obj["spec"]["strategy"] = {"blueGreen": {"activeService": "web-active"}}
+        world.apply(obj)
+        await world.until(
+            "replaced", lambda: world.status("web").get("phase") == "Healthy" and left(world) == 0
+        )
+        assert counts == [5, 0]
+
+    play(story)
+
+
+def test_a_replica_set_gives_its_template_too_and_is_looked_at_again() -> None:
+    async def story(world: World) -> None:
+        source = deployment(replicas=0)
+        source |= {"kind": "ReplicaSet"}
+        source["spec"]["template"]["metadata"]["labels"]["pod-template-hash"] = "abc"
+        source["spec"]["selector"]["matchLabels"]["pod-template-hash"] = "abc"
+        world.apply(source, referring(kind="ReplicaSet"))
+        await world.phase("web", "Healthy")
+        (made,) = [
+            one for one in world.list(REPLICA_SETS) if HASH_LABEL in (one["metadata"].get("labels") or {})
+        ]
+        assert "pod-template-hash" not in made["spec"]["template"]["metadata"]["labels"]
+        containers = [{"name": "web", "image": "web:v2"}]
+        world.patch(REPLICA_SETS, "web", {"spec": {"template": {"spec": {"containers": containers}}}})
+        await world.until("seen", lambda: ours(world) == {"web:v1": 0, "web:v2": 5})
+
+    play(story)
+
+
+async def migration(world: World) -> None:
+    """A Deployment's place is taken progressively, then a release through its template."""
+    world.images["*"] = Behaviour(ready_in=1.0)
+    world.apply(deployment(replicas=3))
+    await world.until("the Deployment is up", lambda: len(world.list(REPLICA_SETS)) == 1)
+    await world.rest(10)
+    guard(world)
+    world.apply(referring("progressively", {"setWeight": 50}, {"pause": {"duration": 2}}, replicas=3))
+    await world.until("replaced", lambda: world.status("web").get("phase") == "Healthy" and left(world) == 0)
+    set_image(world, "web:v2")
+    await world.until("released", lambda: ours(world) == {"web:v1": 0, "web:v2": 3})
+    generation = str(world.get(DEPLOYMENTS, "web")["metadata"]["generation"])
+    await world.until(
+        "Healthy",
+        lambda: (
+            (world.status("web")["phase"], world.status("web")["workloadObservedGeneration"])
+            == ("Healthy", generation)
+        ),
+    )
+    assert left(world) == 0
+
+
+@pytest.fixture(scope="module")
+def writes() -> int:
+    faults = Faults()
+    play(migration, faults=faults)
+    return faults.count
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_migration_survives_every_fault_at_every_write(kind: Kind, writes: int) -> None:
+    assert 10 < writes < 60
+    for number in range(1, writes + 1):
+        faults = Faults({number: kind})
+        play(migration, faults=faults, seed=number)
+        assert faults.count >= number
