@@ -11,6 +11,7 @@ import typer
 from rollout.cli import exits
 from rollout.cli.commands import (
     abort,
+    chaos,
     completion,
     controller,
     crds,
@@ -48,9 +49,9 @@ def _add(name: str, command: Any, epilog: str = "", group: typer.Typer = app) ->
     group.command(name, cls=FastCommand, epilog=epilog or None)(command)
 
 
-def _group(name: str, about: str) -> typer.Typer:
+def _group(name: str, about: str, parent: typer.Typer = app) -> typer.Typer:
     group = typer.Typer(cls=FastGroup, rich_markup_mode=None, no_args_is_help=True, help=about)
-    app.add_typer(group, name=name)
+    parent.add_typer(group, name=name)
     return group
 
 
@@ -74,6 +75,20 @@ _add("demo", demo.demo, demo.EXAMPLES)
 _controller = _group("controller", controller.ABOUT)
 _add("run", controller.run, controller.RUN_EXAMPLES, _controller)
 _add("lint", lint.lint, lint.EXAMPLES)
+_chaos = _group("chaos", chaos.ABOUT)
+_add("run", chaos.run, chaos.RUN_EXAMPLES, _chaos)
+_add("list", chaos.list_runs, chaos.LIST_EXAMPLES, _chaos)
+_add("get", chaos.get, chaos.GET_EXAMPLES, _chaos)
+_add("stop", chaos.stop, chaos.STOP_EXAMPLES, _chaos)
+_add("report", chaos.report, chaos.REPORT_EXAMPLES, _chaos)
+_add("preflight", chaos.preflight, chaos.PREFLIGHT_EXAMPLES, _chaos)
+_add("halt", chaos.halt, chaos.HALT_EXAMPLES, _chaos)
+_add("resume", chaos.resume, chaos.HALT_EXAMPLES, _chaos)
+_schedule = _group("schedule", chaos.SCHEDULE_ABOUT, _chaos)
+_add("list", chaos.schedule_list, chaos.SCHEDULE_EXAMPLES, _schedule)
+_add("run", chaos.schedule_run, chaos.SCHEDULE_EXAMPLES, _schedule)
+_add("suspend", chaos.schedule_suspend, chaos.SCHEDULE_EXAMPLES, _schedule)
+_add("resume", chaos.schedule_resume, chaos.SCHEDULE_EXAMPLES, _schedule)
 _import = _group("import", import_.ABOUT)
 _add("litmus", import_.litmus, import_.LITMUS_EXAMPLES, _import)
 _add("flagger", import_.flagger, import_.FLAGGER_EXAMPLES, _import)
