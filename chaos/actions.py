@@ -86,6 +86,15 @@ class SetFinalizer(Value, frozen=True):
 Action = RemovePod | Create | Patch | Delete | Scale | AddEphemeralContainer | SetFinalizer
 
 
+class Trouble(msgspec.Struct, frozen=True):
+    """An action that was not carried out, or of which nobody knows. `refused`: the world said "not now" (a disruption
+    budget), which is no error; otherwise `message` is the API's own."""
+
+    action: Action
+    message: str
+    refused: bool = False
+
+
 class Event(msgspec.Struct, frozen=True):
     """A Kubernetes Event about the run, sent after the status that it tells of was saved."""
 

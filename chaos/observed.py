@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from rollout.api.analysis import AnalysisRun, AnalysisTemplate
 from rollout.api.chaos import ChaosRun, ChaosSwitch
 from rollout.api.meta import Key, Object, key_of
 from rollout.api.resources import Resource
@@ -60,6 +61,8 @@ class Observed(msgspec.Struct, frozen=True):
     run: ChaosRun
     raw: Mapping[str, Any]
     others: tuple[ChaosRun, ...] = ()
+    runs: tuple[AnalysisRun, ...] = ()
+    templates: Mapping[tuple[bool, str], AnalysisTemplate] = {}
     switches: tuple[ChaosSwitch, ...] = ()
 
     @property

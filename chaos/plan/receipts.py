@@ -1,0 +1,213 @@
+"""The life of each receipt, from the saved status to what is done about it now.
+
+Planned -> Injected -> Proved -> Reverted, and the ways off it: Refused (it never happened), Unverified (nobody could
+show that it is gone: its pod is evicted, and it is said loudly). Everything that is done here rests on receipts that
+were saved before.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import msgspec
+
+from chaos.actions import RemovePod, SetFinalizer, Trouble
+from chaos.faults.base import Context, Kind
+from chaos.faults.pods import alive, pod_of, ready
+from chaos.faults.receipts import fault_named
+from chaos.plan.choose import FAMILY, floor
+from chaos.plan.draft import OVER, Draft, moment, noted
+from chaos.plan.workloads import owner_name, ready_of
+from rollout.api.chaos import FINALIZER, ChaosRun, ChaosRunStatus, Fault, Receipt
+from rollout.api.meta import duration, timestamp
+
+UNVERIFIED = "RevertUnverified"
+"""Reason of the Event and type of the condition when a fault could not be shown to be gone."""
+
+
+def advance(draft: Draft, *, injecting: bool) -> None:
+    """Move every receipt on. `injecting`: planned ones may still be begun."""
+    taken: dict[tuple[str, str], int] = {}
+    for receipt in draft.run.status.receipts:
+        if receipt.state == "Unverified":
+            _evict(draft, receipt)
+            continue
+        if receipt.state in OVER:
+            continue
+        kind = draft.kinds.get(receipt.kind)
+        ends = ending(draft, receipt)
+        if ends is not None or not injecting:
+            since = ends or draft.now
+            draft.put(_revert(draft, receipt, kind, since))
+        elif receipt.state == "Planned":
+            draft.put(_inject(draft, receipt, kind, taken))
+        else:
+            draft.put(_watch(draft, receipt, kind))
+
+
+def ending(draft: Draft, receipt: Receipt) -> datetime | None:
+    """Since when the receipt is to be undone: its deadline, or when the run was stopped; None before that."""
+    stopped = draft.run.status.stopping_at
+    moments = [moment(receipt.deadline or None, draft.now)]
+    if draft.run.status.stopping:
+        moments.append(moment(stopped, draft.now))
+    first = min(moments)
+    return first if first <= draft.now else None
+
+
+def context_for(run: ChaosRun, fault: Fault, receipt: Receipt, now: datetime) -> Context:
+    return Context(
+        run=run,
+        fault=fault,
+        step=receipt.step,
+        round=receipt.round,
+        begin_at=moment(receipt.begin_at, now),
+        deadline=moment(receipt.deadline or None, now),
+        seed=run.status.seed or 0,
+    )
+
+
+# --- forward ------------------------------------------------------------------------------------------
+
+
+def _inject(draft: Draft, receipt: Receipt, kind: Kind | None, taken: dict[tuple[str, str], int]) -> Receipt:
+    fault = fault_named(draft.run, receipt.fault)
+    if kind is None or fault is None or not receipt.deadline:
+        return _refused(draft, receipt, f"there is no fault of the kind {receipt.kind} to be done")
+    if FINALIZER not in draft.run.metadata.finalizers:
+        if not any(isinstance(one, SetFinalizer) for one in draft.actions):
+            version = draft.run.metadata.resource_version
+            draft.act([SetFinalizer(present=True, resource_version=version)])
+        return receipt
+    if held := _held(draft, receipt, taken):
+        if receipt.message != held:
+            draft.note("Held", f"{receipt.id}: {held}")
+        return msgspec.structs.replace(receipt, message=held)
+    draft.act(kind.inject(receipt, context_for(draft.run, fault, receipt, draft.now), draft.seen.world))
+    done = msgspec.structs.replace(receipt, state="Injected", injected_at=timestamp(draft.now), message="")
+    if draft.status.injected_at is None:
+        draft.set(injected_at=timestamp(draft.now))
+    return done
+
+
+def _held(draft: Draft, receipt: Receipt, taken: dict[tuple[str, str], int]) -> str:
+    """Why a pod may not be taken at this moment: its workload would keep too few that are ready."""
+    victim, world = receipt.victim, draft.seen.world
+    if FAMILY.get(receipt.kind) != "pods" or victim.kind != "Pod":
+        return ""
+    pod = pod_of(victim, world)
+    if pod is None or not alive(pod):
+        return ""
+    owner = owner_name(pod)
+    place = victim.namespace, owner
+    there = len(ready_of(victim.namespace, owner, world))
+    left = there - taken.get(place, 0) - ready(pod)
+    least = floor(draft.spec.limits)
+    if left < least:
+        return f"{owner} would keep {left} ready pods, and {least} must stay"
+    taken[place] = taken.get(place, 0) + ready(pod)
+    return ""
+
+
+def _watch(draft: Draft, receipt: Receipt, kind: Kind | None) -> Receipt:
+    """An active fault: look for the proof, and keep its lease alive."""
+    if kind is None:
+        return receipt
+    draft.act(kind.renew(receipt, draft.seen.world))
+    return _proved(draft, receipt, kind)
+
+
+def _proved(draft: Draft, receipt: Receipt, kind: Kind) -> Receipt:
+    if receipt.proof or not (proof := kind.proof(receipt, draft.seen.world)):
+        return receipt
+    draft.tell("FaultProved", f"{receipt.id}: {proof}")
+    state = "Proved" if receipt.state in {"Planned", "Injected"} else receipt.state
+    injected = receipt.injected_at or timestamp(draft.now)
+    return msgspec.structs.replace(receipt, state=state, proof=proof, injected_at=injected)
+
+
+# --- back ---------------------------------------------------------------------------------------------
+
+
+def _revert(draft: Draft, receipt: Receipt, kind: Kind | None, since: datetime) -> Receipt:
+    """Undo until it is shown to be gone. One that was only planned may have been done by a pass that was cut off."""
+    if kind is None:
+        return _unverified(draft, receipt, since, f"there is no kind {receipt.kind} to undo it")
+    world = draft.seen.world
+    receipt = _proved(draft, receipt, kind)
+    actions = kind.revert(receipt, world)
+    if receipt.state == "Planned" and not actions:
+        return _refused(draft, receipt, receipt.message or "it was not done in time")
+    if gone := (kind.gone(receipt, world) if not actions else ""):
+        draft.tell("FaultReverted", f"{receipt.id}: {gone}")
+        now = timestamp(draft.now)
+        return msgspec.structs.replace(receipt, state="Reverted", gone=gone, reverted_at=now, message="")
+    draft.act(actions)
+    return _unverified(draft, receipt, since, receipt.message)
+
+
+def _unverified(draft: Draft, receipt: Receipt, since: datetime, why: str) -> Receipt:
+    """The receipt while it is being undone; given up, and its pod to be evicted, when revertTimeout is over."""
+    limit = duration(draft.spec.revert_timeout)
+    if draft.now < since + timedelta(seconds=limit):
+        return receipt
+    victim = f"{receipt.victim.kind} {receipt.victim.namespace}/{receipt.victim.name}"
+    said = f"{receipt.id}: not shown to be gone within {draft.spec.revert_timeout}"
+    said += f" ({why})" if why else ""
+    evicted = "; the pod is evicted" if receipt.victim.kind == "Pod" else f"; look at {victim} yourself"
+    draft.tell(UNVERIFIED, said + evicted, warning=True)
+    draft.condition(UNVERIFIED, said)
+    return msgspec.structs.replace(
+        receipt, state="Unverified", reverted_at=timestamp(draft.now), message=why or said
+    )
+
+
+def _evict(draft: Draft, receipt: Receipt) -> None:
+    """The last resort: a pod that is gone takes everything that was done to it along."""
+    pod = pod_of(receipt.victim, draft.seen.world) if receipt.victim.kind == "Pod" else None
+    if pod is not None and alive(pod):
+        victim = receipt.victim
+        draft.act(
+            [
+                RemovePod(
+                    receipt=receipt.id,
+                    namespace=victim.namespace,
+                    name=victim.name,
+                    uid=victim.uid,
+                    evict=True,
+                )
+            ]
+        )
+
+
+def _refused(draft: Draft, receipt: Receipt, why: str) -> Receipt:
+    draft.tell("FaultRefused", f"{receipt.id}: {why}", warning=True)
+    return msgspec.structs.replace(receipt, state="Refused", message=why)
+
+
+# --- what came of it ----------------------------------------------------------------------------------
+
+
+def settled(
+    before: ChaosRunStatus, after: ChaosRunStatus, troubles: tuple[Trouble, ...], now: datetime
+) -> ChaosRunStatus:
+    """The status to save when some of the actions were not carried out.
+
+    A receipt whose injection failed stays Planned, and is tried again; whatever failed is in its message and, once,
+    in the journal.
+    """
+    old = {one.id: one for one in before.receipts}
+    new = {one.id: one for one in after.receipts}
+    journal = after.journal
+    message = after.message
+    for trouble in troubles:
+        known = old.get(trouble.action.receipt)
+        what = "NotNow" if trouble.refused else "ActionFailed"
+        journal = noted(journal, what, f"{trouble.action.receipt or 'the run'}: {trouble.message}", now)
+        if known is None:
+            message = trouble.message
+            continue
+        present = new[known.id]
+        kept = known if known.state == "Planned" and present.state == "Injected" else present
+        new[known.id] = msgspec.structs.replace(kept, message=trouble.message)
+    return msgspec.structs.replace(after, receipts=tuple(new.values()), journal=journal, message=message)
