@@ -84,21 +84,12 @@ def ended(pod: Object, name: str) -> bool:
 
 
 def words(pod: Object, name: str) -> Words | None:
-    """What the container said when it ended well; None while it runs, or when it failed or said nothing we know."""
+    """What the container said when it ended; None while it runs, or when it said nothing that we know."""
     over = state(pod, name).get("terminated") or {}
     try:
-        said = json.loads(over.get("message") or "")
-        return msgspec.convert(said, Words) if over.get("exitCode") == 0 else None
+        return msgspec.convert(json.loads(over.get("message") or ""), Words)
     except (ValueError, msgspec.ValidationError):
         return None
-
-
-def unable(pod: Object, name: str) -> str:
-    """Why the container ended without having done its work, in its own words; "" while it has not."""
-    over = state(pod, name).get("terminated") or {}
-    if not over or over.get("exitCode") == 0:
-        return ""
-    return str(over.get("message") or over.get("reason") or f"exit code {over.get('exitCode')}")
 
 
 def unserved(fault: str, world: World) -> list[Obstacle]:
