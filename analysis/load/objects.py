@@ -58,7 +58,7 @@ class Test(msgspec.Struct, frozen=True, kw_only=True):
     plan: Plan
     image: str
     source: Source | None = None
-    resources: Mapping[str, Any] = RESOURCES
+    resources: Mapping[str, Any] = {}
     with_secrets: bool = False
 
     @property
@@ -157,7 +157,7 @@ def _pod(test: Test, args: list[str], ports: list[dict[str, Any]]) -> dict[str, 
         "args": args,
         "env": _environment(test),
         "workingDir": "/tmp",  # noqa: S108 - an emptyDir of the pod's own
-        "resources": dict(test.resources),
+        "resources": dict(test.resources or RESOURCES),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},

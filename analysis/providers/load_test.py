@@ -130,7 +130,7 @@ class LoadTest:
             plan=plan_of(body, url, task.start_at),
             image=body.get("image") or self._image,
             source=source_of(body),
-            resources=body.get("resources") or objects.RESOURCES,
+            resources=body.get("resources") or {},
             with_secrets=bool(placeholders(plain(metric))),
         )
 
