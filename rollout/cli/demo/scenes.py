@@ -10,6 +10,7 @@ import msgspec
 from rollout.api.meta import Key
 from rollout.api.resources import ANALYSIS_RUNS
 from rollout.api.rollout import HASH_LABEL
+from rollout.cli.demo.ground import Command
 from rollout.cli.demo.view import View
 from rollout.errors import SandboxError
 from rollout.runtime.kube import Object
@@ -39,9 +40,6 @@ class Outcome(msgspec.Struct, frozen=True):
     result: str
     decisions: tuple[Decision, ...]
 
-
-Command = Callable[..., Awaitable[None]]
-"""Runs `rollout ARGUMENTS...` as a person would; raises SandboxError when it fails."""
 
 Say = Callable[[str], None]
 
