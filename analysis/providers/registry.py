@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from analysis.providers.base import Providers
+from analysis.providers.chaos import Chaos
 from analysis.providers.cmd import Cmd
 from analysis.providers.job import JobMetric
 from analysis.providers.load_test import DEFAULT_IMAGE, IMAGE_VARIABLE, LoadTest
@@ -43,6 +44,7 @@ def providers(client: HttpClient, environment: Mapping[str, str], *, loopback: b
 def lasting_providers(kube: Kube, clock: Clock, environment: Mapping[str, str]) -> Providers:
     """Those that measure by something that exists in the API meanwhile."""
     return {
+        "chaos": Chaos(kube),
         "cmd": Cmd(kube),
         "job": JobMetric(kube),
         "loadTest": LoadTest(kube, clock, image=environment.get(IMAGE_VARIABLE) or DEFAULT_IMAGE),

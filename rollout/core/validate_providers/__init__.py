@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from rollout.core.problem import Problem, invalid, problems_of, unsupported
+from rollout.core.validate_providers.chaos import check_chaos
 from rollout.core.validate_providers.cmd import check_cmd
 from rollout.core.validate_providers.job import check_job
 from rollout.core.validate_providers.load_test import check_load_test
@@ -21,6 +22,7 @@ Validator = Callable[[Mapping[str, Any], str], Iterator[Problem]]
 
 VALIDATORS: Mapping[str, Validator] = {
     "loadTest": check_load_test,
+    "chaos": check_chaos,
     "cmd": check_cmd,
     "job": check_job,
     "prometheus": check_prometheus,
@@ -36,7 +38,6 @@ NOT_YET = frozenset(
         "graphite",
         "influxdb",
         "skywalking",
-        "chaos",
         "canaryComparison",
         "sloBurnRate",
     }
