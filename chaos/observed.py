@@ -26,6 +26,8 @@ class Evidence(msgspec.Struct, frozen=True):
     delayed: int | None = None
     aborted: int | None = None
     active: bool | None = None
+    expired: bool = False
+    """Whether the lease of the fault's object, as it was last seen, is over."""
 
 
 class World(msgspec.Struct, frozen=True):

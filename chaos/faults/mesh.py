@@ -16,7 +16,7 @@ from chaos.faults.base import Context, Obstacle, Refusal
 from chaos.faults.envoy_filter import Filter
 from chaos.faults.pods import in_sandbox
 from chaos.faults.targets import pods_meant
-from chaos.observed import World
+from chaos.observed import Evidence, World
 from rollout.api.chaos import EXPIRES_AT, ChaosRun, Fault, Receipt, Victim
 from rollout.api.codec import plain, view
 from rollout.api.meta import Object, duration, metadata
@@ -96,8 +96,9 @@ class MeshFault:
         name = f"EnvoyFilter {_undo(receipt).name}"
         if _inactive(receipt, world):
             return f"{name} is deleted, and Envoy's fault counters stood still before"
-        seen = world.evidence.get(receipt.id)
-        if (seen is None or seen.active is None) and world.now >= receipts.deadline_of(receipt):
+        seen = world.evidence.get(receipt.id) or Evidence()
+        over = seen.expired or world.now >= receipts.deadline_of(receipt)
+        if seen.active is None and over:
             return f"{name} is deleted and its lease is over; the proxies could not be asked whether it has ended"
         return ""
 

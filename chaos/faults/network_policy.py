@@ -113,6 +113,8 @@ class PolicyOutage:
 
     def revert(self, receipt: Receipt, world: World) -> tuple[Action, ...]:
         made = _made(receipt, world)
+        if made is None and receipt.state == "Planned" and not _watched(receipt, world):
+            return ()
         if made is None:
             return _look(receipt, world, "open", receipts.object_name(receipt.id, "open"))
         uid = metadata(made).get("uid") or ""
@@ -233,6 +235,12 @@ def _look(receipt: Receipt, world: World, expected: str, name: str) -> tuple[Act
             container=made,
         ),
     )
+
+
+def _watched(receipt: Receipt, world: World) -> bool:
+    """Whether a witness was sent: a pass that was cut off may have done so, and created the policy before."""
+    pod = pod_of(_undo(receipt).witness, world)
+    return pod is not None and injector.added(pod, receipts.object_name(receipt.id))
 
 
 def _seen(receipt: Receipt, world: World, name: str) -> str:

@@ -1,0 +1,267 @@
+"""What the data plane says of the faults: read from the sandbox's mesh, from Istio's proxies, from the injectors' logs.
+
+`gather` is called in every pass of a run, also before its faults begin: the counters of Istio's proxies are older than
+a fault, so the first look is the baseline. It keeps its memory between calls; one that was lost (a restart) makes the
+counts smaller and `active` unknown, never larger and never False. Nothing here raises: what cannot be had is None.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import msgspec
+import structlog
+from prometheus_client.parser import text_string_to_metric_families
+
+from chaos.faults import envoy_filter, injector, istio, receipts, whole
+from chaos.faults.envoy_filter import Filter
+from chaos.faults.pods import pod_of, status
+from chaos.faults.versions import uid_of
+from chaos.observed import Evidence, World
+from rollout.api.chaos import Receipt
+from rollout.api.codec import view
+from rollout.api.meta import Object, key_of, metadata
+from rollout.api.resources import ENVOY_FILTERS
+from rollout.errors import SurefootError
+from rollout.runtime.http import Request, Response
+
+LIVE = ("Planned", "Injected", "Proved")
+PORT = 15090
+"""Where Istio's proxies serve their statistics, to anybody who can reach the pod."""
+MAX_BYTES = 4 << 20
+MAX_PODS = 50
+"""Proxies asked for one fault. Of a larger version these are enough for the proof, and `active` stays unknown."""
+FETCH_SECONDS = 2.0
+TOTAL_SECONDS = 5.0
+AT_ONCE = 8
+SETTLE = timedelta(seconds=2)
+"""How long counters must stand still, with no request under fault, before a silenced fault counts as gone."""
+LOG_LINES = 5
+_METRIC = re.compile(
+    r"envoy_http_(?:(?P<prefix>\w+?)_+)?fault_(?P<what>delays_injected|aborts_injected|active_faults)"
+)
+_PREFIX_LABEL = "envoy_http_conn_manager_prefix"
+
+log = structlog.get_logger()
+
+
+class Fetch(Protocol):
+    """As `rollout.runtime.guard.GuardedFetch.fetch`."""
+
+    async def __call__(self, request: Request, *, deadline: float, max_bytes: int) -> Response: ...
+
+
+ReadLog = Callable[[str, str, str], Awaitable[str]]
+"""(namespace, pod, container) -> the last lines of its log."""
+
+
+class Counters(msgspec.Struct, frozen=True):
+    """Of one proxy and one direction: what its fault filters have done in all, and the requests they hold now."""
+
+    delayed: int = 0
+    aborted: int = 0
+    held: int = 0
+
+
+class Memory(msgspec.Struct):
+    """What is remembered of one receipt's fault between two looks."""
+
+    proxies: dict[str, Counters] = {}
+    """The last look at each proxy, by its pod's uid."""
+    delayed: int = 0
+    aborted: int = 0
+    still_since: datetime | None = None
+    """Since when no counter has moved and no request is held, while the fault is silent."""
+    expires: datetime | None = None
+    last: Evidence = Evidence()
+
+
+async def gather(
+    wanted: Iterable[Receipt], world: World, fetch: Fetch, read_log: ReadLog, memory: dict[str, Memory]
+) -> dict[str, Evidence]:
+    """Evidence by receipt id, for the mesh and network faults among the receipts that are not over."""
+    live = [one for one in wanted if one.state in LIVE]
+    for id in memory.keys() - {one.id for one in live}:
+        del memory[id]
+    limit = asyncio.Semaphore(AT_ONCE)
+
+    async def bounded(request: Request, *, deadline: float, max_bytes: int) -> Response:
+        async with limit:
+            return await fetch(request, deadline=deadline, max_bytes=max_bytes)
+
+    found: dict[str, Evidence] = {}
+
+    async def look(receipt: Receipt) -> None:
+        known = memory.setdefault(receipt.id, Memory())
+        try:
+            seen = await _evidence(receipt, world, bounded, read_log, known)
+        except SurefootError as error:
+            log.warning("no evidence", receipt=receipt.id, error=str(error))
+            return
+        if seen is not None:
+            known.last = found[receipt.id] = seen
+
+    try:
+        async with asyncio.timeout(TOTAL_SECONDS), asyncio.TaskGroup() as group:
+            for receipt in live:
+                group.create_task(look(receipt))
+    except TimeoutError:
+        log.warning("evidence is late", missing=len(live) - len(found))
+    return found
+
+
+async def _evidence(
+    receipt: Receipt, world: World, fetch: Fetch, read_log: ReadLog, known: Memory
+) -> Evidence | None:
+    if receipt.kind in {"networkLatency", "networkLoss"}:
+        return await _of_injector(receipt, world, read_log)
+    if "direction" not in receipt.undo:
+        return None
+    fault = view(receipt.undo, Filter)
+    made = world.get(ENVOY_FILTERS, receipt.victim.namespace, fault.name)
+    if not receipts.made_by(receipt, made):
+        made = None
+    if made is not None:
+        known.expires = receipts.expires_at(made)
+    expired = known.expires is not None and world.now >= known.expires
+    if made is not None and "surefoot" in status(made):
+        return msgspec.structs.replace(of_sandbox(made), expired=expired)
+    proxies = [pod for pod in whole.pods_labelled(receipt.victim, world) if istio.in_mesh(pod)]
+    if not proxies and not known.proxies:
+        return msgspec.structs.replace(remembered(known.last), expired=expired) if made is None else None
+    looks = await _scrape(proxies, fault, fetch)
+    return msgspec.structs.replace(judged(known, looks, made, world.now), expired=expired)
+
+
+# --- the sandbox's mesh -------------------------------------------------------------------------------
+
+
+def of_sandbox(made: Object) -> Evidence:
+    """What the sandbox's mesh says. Its counters count at any time, `active` for the present generation only."""
+    told = status(made).get("surefoot") or {}
+    current = status(made).get("observedGeneration") == metadata(made).get("generation")
+    active = told.get("active")
+    return Evidence(
+        delayed=int(told.get("delayed") or 0),
+        aborted=int(told.get("aborted") or 0),
+        active=active if current and isinstance(active, bool) else None,
+    )
+
+
+def remembered(last: Evidence) -> Evidence:
+    """Of an object that is gone: its counters, and that it was inactive if it was when last seen."""
+    return msgspec.structs.replace(last, active=False if last.active is False else None)
+
+
+# --- Istio's proxies ----------------------------------------------------------------------------------
+
+
+def judged(
+    known: Memory, looks: Mapping[str, Counters | None], made: Object | None, now: datetime
+) -> Evidence:
+    """What a new look at the proxies (None: no answer) says, and what is to be remembered of it.
+
+    Counts are the growth since each proxy's first look; one whose counters went back was started again.
+    """
+    moved = False
+    for uid, look in looks.items():
+        if look is None:
+            continue
+        before = known.proxies.get(uid, look)
+        delayed, aborted = _growth(before.delayed, look.delayed), _growth(before.aborted, look.aborted)
+        known.delayed += delayed
+        known.aborted += aborted
+        moved = moved or bool(delayed or aborted or look.held)
+        known.proxies[uid] = look
+    silent = made is None or envoy_filter.silent(made)
+    complete = None not in looks.values()
+    if moved or not silent or not complete:
+        known.still_since = None
+    elif known.still_since is None:
+        known.still_since = now
+    active: bool | None = None
+    if not silent:
+        active = True
+    elif known.still_since is not None and now - known.still_since >= SETTLE:
+        active = False
+    return Evidence(delayed=known.delayed, aborted=known.aborted, active=active)
+
+
+def counters(text: str, direction: str) -> Counters:
+    """The fault counters of one direction ("inbound", "outbound") in a proxy's statistics. ValueError if malformed.
+
+    The fault filter counts in `http.<stat_prefix>.fault.` of its connection manager, whose prefix begins with the
+    direction in Istio; Prometheus' form of it has the prefix as a label, or in the name where no tag was extracted.
+    """
+    sums = {"delays_injected": 0, "aborts_injected": 0, "active_faults": 0}
+    few = "".join(
+        f"{line}\n" for line in text.splitlines() if "fault_" in line
+    )  # a proxy may ignore our filter
+    for family in text_string_to_metric_families(few):
+        for sample in family.samples:
+            found = _METRIC.fullmatch(sample.name)
+            prefix = sample.labels.get(_PREFIX_LABEL) or (found and found["prefix"]) or ""
+            if found and prefix.startswith(direction):
+                sums[found["what"]] += int(sample.value)
+    return Counters(sums["delays_injected"], sums["aborts_injected"], sums["active_faults"])
+
+
+async def _scrape(pods: Sequence[Object], fault: Filter, fetch: Fetch) -> dict[str, Counters | None]:
+    direction = "outbound" if fault.direction == "SIDECAR_OUTBOUND" else "inbound"
+    asked = pods[:MAX_PODS]
+    answers = await asyncio.gather(*(_ask(pod, direction, fetch) for pod in asked))
+    looks = {uid_of(pod): answer for pod, answer in zip(asked, answers, strict=True)}
+    return looks | {uid_of(pod): None for pod in pods[MAX_PODS:]}
+
+
+async def _ask(pod: Object, direction: str, fetch: Fetch) -> Counters | None:
+    address = status(pod).get("podIP") or ""
+    if not address:
+        return None
+    host = f"[{address}]" if ":" in address else address
+    request = Request(url=f"http://{host}:{PORT}/stats/prometheus", params={"filter": r"\.fault\."})
+    try:
+        answer = await fetch(request, deadline=FETCH_SECONDS, max_bytes=MAX_BYTES)
+        if answer.status == 200:
+            return counters(answer.text(), direction)
+        log.info("no statistics from a proxy", pod=str(key_of(pod)), error=f"HTTP {answer.status}")
+    except (SurefootError, ValueError) as error:
+        log.info("no statistics from a proxy", pod=str(key_of(pod)), error=str(error))
+    return None
+
+
+def _growth(before: int, now: int) -> int:
+    return now - before if now >= before else now
+
+
+# --- injectors ----------------------------------------------------------------------------------------
+
+
+async def _of_injector(receipt: Receipt, world: World, read_log: ReadLog) -> Evidence | None:
+    """From the log of a running injector; one that has ended speaks through its pod's status."""
+    pod, name = pod_of(receipt.victim, world), receipts.object_name(receipt.id)
+    if pod is None or not injector.running(pod, name):
+        return None
+    try:
+        text = await read_log(receipt.victim.namespace, receipt.victim.name, name)
+    except SurefootError as error:
+        log.info("no log from an injector", pod=str(key_of(pod)), error=str(error))
+        return None
+    return of_log(text)
+
+
+def of_log(text: str) -> Evidence | None:
+    """The last statistics that an injector told: packets impaired and dropped."""
+    for line in reversed(text.splitlines()):
+        try:
+            said = json.loads(line)
+            if said.get("event") == "statistics":
+                return Evidence(delayed=int(said["packets"]), aborted=int(said["dropped"]), active=True)
+        except (ValueError, KeyError, AttributeError):
+            continue
+    return None
