@@ -39,7 +39,7 @@ def act(
     """
     limit = seconds(how.timeout, "--timeout")
     with session(target, manager=f"rollout-{verb}") as cluster:
-        raw, plan = _apply(cluster, name, decide, dry_run=how.dry_run)
+        raw, plan, generation = _apply(cluster, name, decide, dry_run=how.dry_run)
         shown = rollout_of(raw)
         if plan.changes and verb == "promote" and not how.dry_run:
             _keep_who(cluster, shown, plan)
@@ -49,34 +49,50 @@ def act(
         from rollout.cli.waiting import wait_for_outcome
 
         newer_than = shown.metadata.resource_version if plan.changes else ""
+        judge = with_workload(judge, generation)
         result = judge(wait_for_outcome(cluster, name, limit, newer_than=newer_than, judge=judge))
     if result == "progressing":
         out.say(f"Not decided after {how.timeout}.")
     raise typer.Exit(0 if result == success else exit_code(result, success_on_pause=how.success_on_pause))
 
 
-def _apply(cluster: Session, name: str, decide: Decide, *, dry_run: bool) -> tuple[Object, Plan]:
-    """The Rollout after the patches of the plan, and the plan."""
+def with_workload(judge: Callable[[Rollout], Outcome], generation: int) -> Callable[[Rollout], Outcome]:
+    """`judge`, once the controller has seen this generation of the workload that our request has changed."""
+
+    def judged(rollout: Rollout) -> Outcome:
+        seen = rollout.status.workload_observed_generation
+        known = int(seen) if seen.isdecimal() and len(seen) < 19 else 0
+        return judge(rollout) if known >= generation else "progressing"
+
+    return judged
+
+
+def _apply(cluster: Session, name: str, decide: Decide, *, dry_run: bool) -> tuple[Object, Plan, int]:
+    """The Rollout after the patches of the plan, the plan, and the generation of a changed workload (else 0)."""
     for attempt in range(1, TRIES + 1):
-        raw = cluster.rollout(name)
+        raw, generation = cluster.rollout(name), 0
         plan = decide(cluster, raw, rollout_of(raw))
         try:
             for change in plan.changes:
-                version = raw["metadata"].get("resourceVersion", "")
-                raw = cluster.kube.patch(
-                    ROLLOUTS,
+                place = change.place
+                new = cluster.kube.patch(
+                    place.resource,
                     cluster.namespace,
-                    name,
-                    change.body(version),
+                    place.name or name,
+                    change.body(place.version or raw["metadata"].get("resourceVersion", "")),
                     type=change.type,
                     subresource=change.subresource,
                     dry_run=dry_run,
                 )
+                if place.name:
+                    generation = int(new["metadata"].get("generation") or 0)
+                else:
+                    raw = new
         except Conflict:
             if attempt == TRIES:
                 raise
             continue
-        return raw, plan
+        return raw, plan, generation
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 

@@ -25,6 +25,8 @@ from rollout.core.references import analyses, references
 from rollout.core.runs import missing_templates, named, run_spec
 from rollout.core.validate import validate
 from rollout.core.validate_analysis import validate_run_spec, validate_template
+from rollout.core.workload import filled, ref_of
+from rollout.core.workload import problems as workload_problems
 from rollout.errors import InvalidSpec
 from rollout.traffic.istio import IstioRouter
 
@@ -135,9 +137,21 @@ class _World:
 
     def check(self, raw: Object) -> tuple[list[Problem], list[Problem]]:
         """What is wrong between a valid Rollout and the other files; and what they do not contain."""
+        ref, wrong, missing = ref_of(raw), [], []
         rollout = view(raw, Rollout)
+        if ref is not None:
+            source = self.find(ref.kind, Key(rollout.metadata.namespace, ref.name))
+            if source is None:
+                missing = [
+                    _absent("spec.workloadRef.name", ref.kind, Key(rollout.metadata.namespace, ref.name))
+                ]
+            elif wrong := workload_problems(ref, rollout.metadata.namespace, raw, source):
+                return wrong, []
+            else:
+                raw = filled(raw, ref, source)
+                rollout = view(raw, Rollout)
         refs = references(rollout)
-        missing = [
+        missing += [
             _absent(ref.path, kind, ref.key)
             for kind, group in (
                 ("Service", refs.services),
@@ -147,7 +161,7 @@ class _World:
             for ref in group
             if self.find(kind, ref.key) is None
         ]
-        wrong = [*self._services(rollout), *self._routes(rollout, raw)]
+        wrong += [*self._services(rollout), *self._routes(rollout, raw)]
         for path, analysis in analyses(rollout):
             found, absent = self._analysis(path, analysis, rollout, raw)
             wrong += found
@@ -156,7 +170,7 @@ class _World:
 
     def _services(self, rollout: Rollout) -> Iterator[Problem]:
         labels = ((rollout.spec.template.get("metadata") or {}).get("labels")) or {}
-        for ref in references(rollout).services:
+        for ref in references(rollout).services if rollout.spec.template else ():
             service = self.find("Service", ref.key)
             spec = service.get("spec") if service is not None else None
             selector = spec.get("selector") if isinstance(spec, Mapping) else None

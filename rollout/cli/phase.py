@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from rollout.api.meta import pause_seconds, time_of
-from rollout.api.rollout import Rollout
+from rollout.api.rollout import WORKLOAD_GENERATION, Rollout
 from rollout.cli import exits
 
 Outcome = Literal["healthy", "failed", "paused", "progressing"]
@@ -37,6 +37,10 @@ def phase_of(rollout: Rollout) -> Phase:
         return Phase("Progressing", "waiting for rollout spec update to be observed")
     if status.controller_pause and not status.pause_conditions:
         return Phase("Progressing", "waiting for rollout to unpause")
+    if not workload_observed(rollout):
+        return Phase(
+            "Progressing", "waiting for rollout spec update to be observed for the reference workload"
+        )
     if status.abort and status.phase != "Degraded":
         return Phase("Progressing", "waiting for the abort to be observed")
     if not status.abort and status.phase == "Degraded" and status.message.startswith("RolloutAborted"):
@@ -52,6 +56,14 @@ def observed(rollout: Rollout) -> bool:
     """Whether the controller has seen the latest spec."""
     text = rollout.status.observed_generation
     return not text.isdecimal() or len(text) > 18 or int(text) >= rollout.metadata.generation
+
+
+def workload_observed(rollout: Rollout) -> bool:
+    """Whether what the status says is about the workload that the controller has seen last."""
+    seen, said = rollout.status.workload_observed_generation, rollout.metadata.annotation(WORKLOAD_GENERATION)
+    if rollout.spec.workload_ref is None or not (seen.isdecimal() and said.isdecimal()):
+        return True
+    return max(len(seen), len(said)) > 18 or int(seen) >= int(said)
 
 
 def outcome(rollout: Rollout) -> Outcome:

@@ -34,6 +34,8 @@ def header(summary: Summary, paint: Paint = plain) -> list[str]:
     rows = [("Name:", summary.name), ("Namespace:", summary.namespace), ("Status:", _status(summary, paint))]
     if summary.message:
         rows.append(("Message:", summary.message))
+    if summary.workload:
+        rows.append(("Workload:", summary.workload))
     rows.append(("Strategy:", summary.strategy or "none that can be read"))
     if summary.step is not None:
         rows.append(("  Step:", f"{summary.step.index}/{summary.step.count}"))

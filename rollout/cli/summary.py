@@ -49,7 +49,10 @@ class Image(View, frozen=True, omit_defaults=False):
 
 
 class Summary(View, frozen=True, omit_defaults=False):
-    """What is known about one Rollout from its own object alone (images: from its ReplicaSets)."""
+    """What is known about one Rollout from its own object alone (images: from its ReplicaSets).
+
+    `workload` is what `spec.workloadRef` names and what becomes of it, "" without one.
+    """
 
     schema_version: int
     namespace: str
@@ -59,6 +62,7 @@ class Summary(View, frozen=True, omit_defaults=False):
     needs_person: bool
     aborted: bool
     strategy: str
+    workload: str
     revision: str
     generation: int
     step: StepPlace | None
@@ -100,6 +104,7 @@ def summarise(rollout: Rollout, replica_sets: Iterable[Object] = ()) -> Summary:
         needs_person=phase.name == "Paused" and needs_person(rollout),
         aborted=status.abort,
         strategy=strategy_of(rollout.spec),
+        workload=workload_of(rollout.spec),
         revision=rollout.metadata.annotation(REVISION),
         generation=rollout.metadata.generation,
         step=_step(rollout, canary) if canary is not None and canary.steps else None,
@@ -121,6 +126,11 @@ def strategy_of(spec: RolloutSpec) -> str:
     if spec.strategy.canary is not None:
         return "Canary"
     return "BlueGreen" if spec.strategy.blue_green is not None else ""
+
+
+def workload_of(spec: RolloutSpec) -> str:
+    ref = spec.workload_ref
+    return f"{ref.kind} {ref.name} (scaleDown: {ref.scale_down or 'never'})" if ref is not None else ""
 
 
 def is_stable(rollout: Rollout) -> bool:

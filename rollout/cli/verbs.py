@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from rollout.api.meta import timestamp
+from rollout.api.resources import ROLLOUTS, Resource
 from rollout.api.rollout import REVISION, Rollout
 from rollout.cli.exits import Refused
 from rollout.cli.phase import observed, phase_of
@@ -24,13 +25,32 @@ Object = Mapping[str, Any]
 PROMOTED_BY = "surefoot.dev/promoted-by"
 
 
+class Place(msgspec.Struct, frozen=True):
+    """Where a Rollout's pod template is written: in itself, or (with a `name`) in the workload that it refers to.
+
+    `template` is a JSON pointer; `version` the workload's resourceVersion, which changes of it depend on.
+    """
+
+    resource: Resource = ROLLOUTS
+    name: str = ""
+    template: str = "/spec/template"
+    version: str = ""
+
+    def __str__(self) -> str:
+        return f" in {self.resource.kind} {self.name}" if self.name else ""
+
+
+ITSELF = Place()
+
+
 class Change(msgspec.Struct, frozen=True):
-    """One patch. `exact`: only if the Rollout is still the one that was looked at."""
+    """One patch, of the Rollout or of its workload. `exact`: only if that is still the one that was looked at."""
 
     patch: Any
     type: Literal["merge", "json"] = "merge"
     subresource: str = ""
     exact: bool = True
+    place: Place = ITSELF
 
     def body(self, resource_version: str) -> Any:
         """What goes over the wire."""
@@ -205,7 +225,13 @@ def restart(now: datetime) -> Plan:
 # --- undo, set image ------------------------------------------------------------------------------------
 
 
-def undo(rollout: Rollout, template: Object, replica_sets: Sequence[Object], to_revision: int = 0) -> Plan:
+def undo(
+    rollout: Rollout,
+    template: Object,
+    replica_sets: Sequence[Object],
+    to_revision: int = 0,
+    place: Place = ITSELF,
+) -> Plan:
     """Put an earlier pod template back. `template` is the present one; `replica_sets` those of this Rollout.
 
     Without `to_revision` it is the newest revision whose pods differ from what is wanted now.
@@ -224,11 +250,12 @@ def undo(rollout: Rollout, template: Object, replica_sets: Sequence[Object], to_
     if not others:
         raise Refused(f"nothing to go back to: {_name(rollout)} has no other revision")
     wanted = to_revision or max(others)
-    change = Change([{"op": "replace", "path": "/spec/template", "value": olds[wanted]}], type="json")
-    return Plan(f"undone: back to the pods of revision {wanted}", (change,))
+    operation = {"op": "replace", "path": place.template, "value": olds[wanted]}
+    change = Change([operation], type="json", place=place)
+    return Plan(f"undone{place}: back to the pods of revision {wanted}", (change,))
 
 
-def set_images(rollout: Rollout, template: Object, wanted: Mapping[str, str]) -> Plan:
+def set_images(rollout: Rollout, template: Object, wanted: Mapping[str, str], place: Place = ITSELF) -> Plan:
     """New images by container name; "*" means every container."""
     operations, found = [], set()
     spec = template.get("spec") or {}
@@ -238,14 +265,14 @@ def set_images(rollout: Rollout, template: Object, wanted: Mapping[str, str]) ->
             found.add(name)
             image = wanted.get(name, wanted.get("*") if field == "containers" else None)
             if image is not None and image != container.get("image"):
-                path = f"/spec/template/spec/{field}/{index}/image"
+                path = f"{place.template}/spec/{field}/{index}/image"
                 operations.append({"op": "add", "path": path, "value": image})
     if missing := sorted(set(wanted) - found - {"*"}):
         have = ", ".join(sorted(found)) or "none"
         raise Refused(f"{_name(rollout)} has no container {', '.join(missing)}; it has {have}")
     if not operations:
         return Plan("image unchanged")
-    return Plan("image updated", (Change(operations, type="json"),))
+    return Plan(f"image updated{place}", (Change(operations, type="json", place=place),))
 
 
 def _revision(one: Object) -> int:

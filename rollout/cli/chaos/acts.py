@@ -36,8 +36,9 @@ from rollout.api.resources import (
     Resource,
 )
 from rollout.cli.chaos import make
-from rollout.cli.chaos.lanes import Second, Timeline, timeline
+from rollout.cli.chaos.lanes import Timeline, timeline
 from rollout.cli.chaos.shape import kind_of, run_of
+from rollout.cli.chaos.traffic import load_beside
 from rollout.cli.exits import USAGE, Failure
 from rollout.cli.session import Session
 from rollout.errors import AlreadyExists, Forbidden, InvalidSpec, NotFound, SurefootError
@@ -140,7 +141,7 @@ def drawn(cluster: Session, run: ChaosRun, *, width: int) -> Timeline | None:
     """The timeline of a run as it is now."""
     selector = f"{RUN_LABEL}={label_of(run.metadata.name)}"
     probes = analyses(cluster.all(ANALYSIS_RUNS, run.metadata.namespace, labels=selector))
-    return timeline(run, probes, load(cluster, run), cluster.clock.now(), width)
+    return timeline(run, probes, load_beside(cluster, run), cluster.clock.now(), width)
 
 
 def analyses(raws: Iterable[Object]) -> list[AnalysisRun]:
@@ -264,11 +265,6 @@ def other_switches(cluster: Session) -> list[str]:
 
 
 # --- small pieces -------------------------------------------------------------------------------------
-
-
-def load(cluster: Session, run: ChaosRun) -> list[Second]:  # noqa: ARG001 - filled in below
-    """The load test that goes on beside the run, second by second; [] without one."""
-    return []
 
 
 def _read(file: str) -> list[Any]:

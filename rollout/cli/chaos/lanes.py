@@ -7,7 +7,7 @@ their columns, so that a bad sample stands below the fault that caused it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -179,14 +179,17 @@ def _mean(values: Sequence[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def seconds_of(rows: Iterable[Mapping[str, Any]]) -> list[Second]:
-    """Rows of a load test's timeline ({t, rps, failRatio, p95}, `t` RFC 3339 or epoch seconds) as values."""
-    from datetime import UTC
+def course(kept: Mapping[str, Any]) -> list[Second]:
+    """The course of a load test that has ended, as its ConfigMap keeps it: rows with `t` in seconds after `start`."""
+    start = float(kept.get("start") or 0)
+    return [_second(start + float(row["t"]), row) for row in kept.get("rows") or ()]
 
-    found = []
-    for row in rows:
-        moment = row.get("t")
-        at = datetime.fromtimestamp(moment, UTC) if isinstance(moment, int | float) else time_of(moment)
-        if at is not None:
-            found.append(Second(at, float(row["rps"]), float(row["failRatio"]), float(row["p95"])))
-    return found
+
+def progress(lines: Iterable[Mapping[str, Any]], start: datetime) -> list[Second]:
+    """The course of a load test that goes on, from what it has said so far."""
+    return [_second(start.timestamp() + float(one["seconds"]), one) for one in lines]
+
+
+def _second(at: float, row: Mapping[str, Any]) -> Second:
+    moment = datetime.fromtimestamp(at, UTC)
+    return Second(moment, float(row["rps"]), float(row["failRatio"]), float(row["p95"]))

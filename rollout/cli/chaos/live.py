@@ -12,6 +12,7 @@ from rollout.cli.chaos import acts
 from rollout.cli.chaos.lanes import timeline
 from rollout.cli.chaos.shape import RunView, run_of, shape
 from rollout.cli.chaos.text import change_line, screen
+from rollout.cli.chaos.traffic import load_beside
 from rollout.cli.exits import NOT_FOUND, Failure
 from rollout.cli.feed import Feed, Source
 from rollout.cli.session import Session
@@ -70,7 +71,7 @@ def _draw(session: Session, feed: Feed, name: str, paint: Paint) -> RunView:
             run, now = run_of(raw), session.clock.now()
             shown, size = shape(run), shutil.get_terminal_size()
             probes = acts.analyses(feed.objects(ANALYSIS_RUNS))
-            drawn = timeline(run, probes, acts.load(session, run), now, acts.lane_width())
+            drawn = timeline(run, probes, load_beside(session, run), now, acts.lane_width())
             lines = screen(shown, drawn, now, height=size.lines - 1, paint=paint)
             if feed.trouble is not None:
                 lines[0] += f"   (connection lost, trying again: {feed.trouble})"

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rollout.cli.options import How, Name, Target, acting, help_with
+
+if TYPE_CHECKING:
+    from rollout.api.rollout import Rollout
+    from rollout.cli.session import Session
+    from rollout.cli.verbs import Plan
 
 EXAMPLES = help_with(
     "rollout set image web-frontend web=registry.example/web:v2",
@@ -28,17 +33,15 @@ def set_image(
     """Give containers new images, which starts an update."""
     from rollout.cli import verbs
     from rollout.cli.acting import act
+    from rollout.cli.place import place_of
 
     wanted = parse(images)
-    act(
-        target,
-        "set-image",
-        name,
-        how,
-        lambda _cluster, raw, rollout: verbs.set_images(
-            rollout, (raw.get("spec") or {}).get("template") or {}, wanted
-        ),
-    )
+
+    def decide(cluster: Session, raw: dict[str, Any], rollout: Rollout) -> Plan:
+        template, place = place_of(cluster, raw, rollout)
+        return verbs.set_images(rollout, template, wanted, place)
+
+    act(target, "set-image", name, how, decide)
 
 
 def parse(words: list[str]) -> dict[str, str]:

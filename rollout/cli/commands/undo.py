@@ -32,12 +32,13 @@ def undo(
     from rollout.api.resources import REPLICA_SETS
     from rollout.cli import verbs
     from rollout.cli.acting import act
+    from rollout.cli.place import place_of
     from rollout.cli.session import FAMILY_LABELS
     from rollout.cli.tree import owned
 
     def decide(cluster: Session, raw: dict[str, Any], rollout: Rollout) -> Plan:
         sets = cluster.all(REPLICA_SETS, cluster.namespace, labels=FAMILY_LABELS)
-        template = (raw.get("spec") or {}).get("template") or {}
-        return verbs.undo(rollout, template, owned(sets, rollout.metadata.uid), to_revision)
+        template, place = place_of(cluster, raw, rollout)
+        return verbs.undo(rollout, template, owned(sets, rollout.metadata.uid), to_revision, place)
 
     act(target, "undo", name, how, decide)

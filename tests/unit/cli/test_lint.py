@@ -198,3 +198,33 @@ def test_a_document_that_unfolds_without_end_is_refused():
 @given(st.text(alphabet="a1:- {}[]&*!|>\n\"'#%@`", max_size=40))
 def test_reading_never_raises(text):
     lint(list(read("f", text)))
+
+
+def referring(**ref):
+    rollout = edited(blue_green(), "spec.workloadRef", {"kind": "Deployment", "name": "web", **ref})
+    template = rollout["spec"].pop("template")
+    selector = rollout["spec"].pop("selector")
+    source = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web"},
+        "spec": {"selector": selector, "template": template},
+    }
+    return rollout, source
+
+
+def test_a_workload_that_is_not_in_the_files_is_a_note_and_one_that_is_gives_the_template():
+    rollout, source = referring()
+    (note,) = [one for one in report(rollout).findings if "Deployment" in one.message]
+    assert (note.severity, note.path) == ("note", "spec.workloadRef.name")
+    assert not errors(rollout, source)
+
+
+def test_a_workload_that_cannot_give_its_template_is_found():
+    rollout, source = referring()
+    source["spec"]["template"]["spec"]["containers"] = []
+    (error,) = errors(rollout, source)
+    assert "spec.template.spec.containers: Required value" in error
+    source["spec"] = ["no", "object"]
+    (error,) = errors(rollout, source)
+    assert "there is no pod template" in error

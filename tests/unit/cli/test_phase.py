@@ -96,3 +96,16 @@ def test_an_abort_is_done_when_no_request_goes_to_the_new_version():
     assert (
         outcome_of_abort(of(world.blue_green(**green, blueGreen={"activeSelector": "new"}))) == "progressing"
     )
+
+
+def test_a_status_about_an_older_workload_is_progressing():
+    obj = world.healthy()
+    obj["spec"]["workloadRef"] = {"kind": "Deployment", "name": "web"}
+    del obj["spec"]["template"]
+    obj["status"]["workloadObservedGeneration"] = "3"
+    obj["metadata"]["annotations"]["rollout.argoproj.io/workload-generation"] = "3"
+    assert phase_of(of(obj)).name == "Healthy"
+    obj["metadata"]["annotations"]["rollout.argoproj.io/workload-generation"] = "4"
+    assert str(phase_of(of(obj))) == (
+        "Progressing - waiting for rollout spec update to be observed for the reference workload"
+    )

@@ -1,4 +1,8 @@
 import pytest
+from msgspec.structs import replace
+
+from rollout.api.resources import DEPLOYMENTS, POD_TEMPLATES
+from rollout.cli.acting import with_workload
 
 from rollout.cli.commands.get import name_in
 from rollout.cli.commands.set_image import parse
@@ -7,6 +11,7 @@ from rollout.cli.summary import rollout_of
 from rollout.cli.verbs import (
     PROMOTED_BY,
     Change,
+    Place,
     abort,
     pause,
     promote,
@@ -187,6 +192,41 @@ def test_set_image_changes_only_the_containers_that_differ():
     assert set_images(of(obj), template(obj), {"log": "log:v1"}).changes == ()
     with pytest.raises(Refused, match="no container nope; it has log, web-frontend"):
         set_images(of(obj), template(obj), {"nope": "x"})
+
+
+DEPLOYMENT = Place(resource=DEPLOYMENTS, name="web", version="7")
+
+
+def referring():
+    """The same release whose template is in a Deployment; and that template."""
+    obj = world.rollout()
+    found = obj["spec"].pop("template")
+    obj["spec"]["workloadRef"] = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+    found["spec"]["containers"][0]["image"] = "web-frontend:v2"
+    return of(obj), found
+
+
+def test_set_image_and_undo_change_the_workload_where_it_has_the_template():
+    rollout, found = referring()
+    plan = set_images(rollout, found, {"web-frontend": "web-frontend:v3"}, DEPLOYMENT)
+    assert plan.said == "image updated in Deployment web"
+    assert plan.changes[0].place == DEPLOYMENT
+    assert plan.changes[0].patch[0]["path"] == "/spec/template/spec/containers/0/image"
+    back = undo(rollout, found, world.replica_sets(), 0, DEPLOYMENT)
+    assert back.said == "undone in Deployment web: back to the pods of revision 1"
+    assert back.changes[0].place == DEPLOYMENT
+    in_template = Place(resource=POD_TEMPLATES, name="web", template="/template")
+    (change,) = undo(rollout, found, world.replica_sets(), 0, in_template).changes
+    assert change.patch[0]["path"] == "/template"
+
+
+def test_waiting_goes_on_until_the_controller_has_seen_the_changed_workload():
+    rollout, _ = referring()
+    status = replace(rollout.status, workload_observed_generation="4", phase="Healthy", pause_conditions=())
+    seen = replace(rollout, status=status)
+    assert with_workload(lambda _: "healthy", 5)(seen) == "progressing"
+    assert with_workload(lambda _: "healthy", 4)(seen) == "healthy"
+    assert with_workload(lambda _: "healthy", 0)(rollout) == "healthy"
 
 
 def test_exact_patches_carry_the_version_they_were_decided_at():

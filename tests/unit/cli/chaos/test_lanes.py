@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from rollout.cli.chaos.lanes import Second, Timeline, seconds_of, timeline
+from rollout.cli.chaos.lanes import Second, Timeline, course, progress, timeline
 from tests.unit.cli.chaos import sample
 
 WIDTH = 60  # one column a second: the sample lasts a minute
@@ -65,7 +65,10 @@ def test_all_lanes_have_the_same_width() -> None:
     assert {len(one.cells) for one in drawn.lanes} == {37}
 
 
-def test_rows_of_a_load_test_may_tell_time_in_both_ways() -> None:
-    rows = [{"t": 1763726400, "rps": 1, "failRatio": 0, "p95": 2}, {"t": "2025-11-21T12:00:00Z", "rps": 1, "failRatio": 0, "p95": 2}]  # fmt: skip
-    first, second = seconds_of(rows)
-    assert first == second
+def test_the_course_of_a_load_test_is_the_same_live_and_kept() -> None:
+    start = datetime(2026, 11, 21, 12, 0, 10, tzinfo=UTC)
+    kept = course(
+        {"start": start.timestamp(), "step": 1, "rows": [{"t": 3, "rps": 9, "failRatio": 0.5, "p95": 7}]}
+    )
+    live = progress([{"seconds": 3, "of": 10, "rps": 9, "failRatio": 0.5, "p95": 7}], start)
+    assert kept == live == [Second(start + timedelta(seconds=3), 9.0, 0.5, 7.0)]
