@@ -119,7 +119,7 @@ def arguments(plan: Plan) -> list[str]:
     return [
         "--headless", "--only-summary", "--skip-log-setup", "--exit-code-on-error", "0",
         "--users", str(users), "--spawn-rate", f"{spawn_rate:g}",
-        "--stop-timeout", f"{plan.timeout + 2:g}", "--host", plan.target,
+        "--stop-timeout", str(math.ceil(plan.timeout) + 2), "--host", plan.target,
     ]  # fmt: skip
 
 
