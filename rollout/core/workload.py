@@ -94,6 +94,8 @@ def problems(ref: WorkloadRef, namespace: str, raw: Object, obj: Object | None) 
             )
         ]
     where = f'{ref.kind} "{name}": {template_path(ref.kind)[1:].replace("/", ".")}'
+    if ref.kind != "PodTemplate" and not isinstance(obj.get("spec") or {}, Mapping):
+        return [Problem(where, "there is no pod template")]
     found = list(template_problems({"template": template_of(ref.kind, obj)}, where))
     if found or not isinstance(template_of(ref.kind, obj), Mapping):
         return found or [Problem(where, "there is no pod template")]

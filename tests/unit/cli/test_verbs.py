@@ -3,7 +3,6 @@ from msgspec.structs import replace
 
 from rollout.api.resources import DEPLOYMENTS, POD_TEMPLATES
 from rollout.cli.acting import with_workload
-
 from rollout.cli.commands.get import name_in
 from rollout.cli.commands.set_image import parse
 from rollout.cli.exits import Refused
