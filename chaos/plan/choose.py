@@ -7,7 +7,7 @@ the limits allow is refused, never quietly made less.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -19,19 +19,8 @@ from chaos.plan.workloads import owner_name, ready_below, ready_of, root_name
 from rollout.api.chaos import ChaosRun, Fault, Limits, Target, Victim
 from rollout.api.meta import Object, key_of, metadata
 from rollout.api.resources import PODS
+from rollout.core.validate_chaos import FAMILY
 
-FAMILY: Mapping[str, str] = {
-    "podDelete": "pods",
-    "containerKill": "pods",
-    "scaleDown": "pods",
-    "httpLatency": "http",
-    "httpAbort": "http",
-    "dependencyLatency": "egress",
-    "dependencyOutage": "egress",
-    "networkLatency": "network",
-    "networkLoss": "network",
-}
-"""Faults of one family get in each other's way: at most one of them is at work on one workload."""
 Claim = tuple[str, str, str]
 """(family, namespace, what controls the pods): what a run holds while it is at work."""
 

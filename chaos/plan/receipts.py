@@ -15,11 +15,12 @@ from chaos.actions import RemovePod, SetFinalizer, Trouble
 from chaos.faults.base import Context, Kind
 from chaos.faults.pods import alive, pod_of, ready
 from chaos.faults.receipts import fault_named
-from chaos.plan.choose import FAMILY, floor
+from chaos.plan.choose import floor
 from chaos.plan.draft import OVER, Draft, moment, noted
 from chaos.plan.workloads import owner_name, ready_of
 from rollout.api.chaos import FINALIZER, ChaosRun, ChaosRunStatus, Fault, Receipt
 from rollout.api.meta import duration, timestamp
+from rollout.core.validate_chaos import FAMILY
 
 UNVERIFIED = "RevertUnverified"
 """Reason of the Event and type of the condition when a fault could not be shown to be gone."""

@@ -77,6 +77,7 @@ class Informer:
         self._handlers: list[Handler] = []
         self._synced: set[Scope] = set()
         self._all_synced = asyncio.Event()
+        self._absent: set[Scope] = set()
         self._problems: dict[Scope, str] = {}
         self._heard: dict[Scope, float] = {}
 
@@ -92,6 +93,11 @@ class Informer:
 
     async def wait_synced(self) -> None:
         await self._all_synced.wait()
+
+    @property
+    def served(self) -> bool:
+        """Whether the server knows the resource; an `optional` one that it does not know counts as empty."""
+        return not self._absent
 
     @property
     def problem(self) -> str:
@@ -174,6 +180,7 @@ class Informer:
 
     def _hear(self, scope: Scope) -> None:
         self._heard[scope] = self._clock.monotonic()
+        self._absent.discard(scope)
         self._problems.pop(scope, None)
 
     def _failed(self, scope: Scope, reflector: Reflector, error: ApiError) -> float:
@@ -183,6 +190,7 @@ class Informer:
         if isinstance(error, NotFound) and self._optional:
             self._take(Replaced([], "0"), scope)
             self._hear(scope)
+            self._absent.add(scope)
             return ABSENT_SECONDS
         self.errors += 1
         text = f"cannot list or watch {self.resource}: {error}"

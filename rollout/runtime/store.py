@@ -93,6 +93,10 @@ class Store:
         """The objects that have an ownerReference to this uid."""
         return self.by("owner", uid)
 
+    def snapshot(self) -> Mapping[Key, Object]:
+        """All objects by key, as they are now: later changes do not show in it."""
+        return dict(self._table.objects)
+
     def keys(self) -> Sequence[Key]:
         return list(self._table.objects)
 
