@@ -135,12 +135,14 @@ class Measuring:
         self, metric: Metric, reading: Reading, details: Mapping[str, str], now: datetime
     ) -> Measurement:
         verdict = Verdict(reading.phase, reading.message, reading.inconclusive)
-        phase, message = judge(metric, reading.value, now, reading.warnings, verdict)
+        phase, message = judge(
+            metric, reading.value, now, reading.warnings, verdict=verdict, record=reading.record
+        )
         return Measurement(
             phase=phase,
             message=message,
             finished_at=timestamp(self._clock.now()),
-            value=text(reading.value),
+            value=text(reading.value if reading.record is None else reading.record),
             metadata={**details, **reading.metadata},
         )
 

@@ -189,6 +189,10 @@ class ProviderError(SurefootError):
     """A measurement could not be taken. Becomes a measurement of phase Error, never a pass."""
 
 
+class NoAnswer(ProviderError):
+    """Whom a provider asked was not there or did not answer in time. To a probe that is an answer, too."""
+
+
 class InvariantBroken(SurefootError):
     """Our own plan would break a safety rule. Nothing of it is carried out."""
 

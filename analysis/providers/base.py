@@ -34,6 +34,8 @@ class Reading(msgspec.Struct, frozen=True):
     phase: Phase = ""
     """The source's own verdict (a Job's, a ChaosRun's); it counts where the metric has no condition of its own."""
     message: str = ""
+    record: Any = None
+    """What is kept and told of `value`, where that is less than all of it (a body is not for everybody who reads runs)."""
     inconclusive: str = ""
     """Why this answer decides nothing, whatever the conditions say of it (a load that was not reached): the
     measurement is Inconclusive, with this sentence."""

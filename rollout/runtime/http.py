@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 import msgspec
 
-from rollout.errors import ProviderError
+from rollout.errors import NoAnswer, ProviderError
 from rollout.runtime.clock import Clock, SystemClock
 
 DEADLINE = 30.0
@@ -92,18 +92,21 @@ class HttpClient:
     ) -> Response:
         """The answer to `request`, whatever its status.
 
-        ProviderError if there is none within `deadline` seconds, or one of more than `max_bytes` (decompressed).
+        NoAnswer if there is none within `deadline` seconds or the connection is refused or breaks; another
+        ProviderError for a malformed URL, and for an answer of more than `max_bytes` (decompressed).
         """
         started = self._clock.monotonic()
         try:
             async with asyncio.timeout(deadline):
                 return await self._fetch(request, max_bytes, started)
         except (TimeoutError, httpx.TimeoutException) as error:
-            raise ProviderError(f"{request}: no answer within {deadline:g} s") from error
+            raise NoAnswer(f"{request}: no answer within {deadline:g} s") from error
         except httpx.TooManyRedirects as error:
             raise ProviderError(f"{request}: too many redirects") from error
         except (httpx.ConnectError, httpx.ProxyError) as error:
-            raise ProviderError(f"{request}: cannot connect: {_reason(error)}") from error
+            raise NoAnswer(f"{request}: cannot connect: {_reason(error)}") from error
+        except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
+            raise NoAnswer(f"{request}: {_reason(error)}") from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             raise ProviderError(f"{request}: {_reason(error)}") from error
 

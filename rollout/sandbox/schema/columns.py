@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from rollout.core.jsonpath import compiled, find
 from rollout.sandbox.schema import cells
 from rollout.sandbox.schema.ages import since
 from rollout.sandbox.schema.fields import compact
-from rollout.sandbox.schema.jsonpath import compiled, find
 
 Object = Mapping[str, Any]
 Definition = dict[str, Any]

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rollout.core.jsonpath import compiled, find
 from rollout.sandbox.schema.ages import human
 from rollout.sandbox.schema.columns import _BUILT_IN, table
-from rollout.sandbox.schema.jsonpath import compiled, find
 
 NOW = datetime(2024, 5, 1, 12, 0, 0, tzinfo=UTC)
 BORN = "2024-05-01T11:55:00Z"

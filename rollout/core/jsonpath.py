@@ -1,27 +1,47 @@
-"""JSONPath as kubectl writes it: what printer columns and scale paths of CRDs use.
+"""JSONPath as kubectl writes it: what printer columns of CRDs and `jsonPath` of web metrics use.
 
 Fields (`.a.b`, `['a.b']`, `\\.` for a dot in a name), indexes and slices (`[0]`, `[-1]`, `[1:3]`), wildcards
 (`.*`, `[*]`), recursive descent (`..a`), unions (`[0,2]`) and filters (`[?(@.type=="Ready")]`).
-https://kubernetes.io/docs/reference/kubectl/jsonpath
+https://kubernetes.io/docs/reference/kubectl/jsonpath. That is not RFC 9535, whose libraries know no braces and no bare
+names. Paths and documents may be hostile: how much a search looks at is bounded.
 """
 
 from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
 from rollout.api.codec import decode
 
-Step = Callable[[Any], Iterator[Any]]
+MAX_PATH = 1_000
+MAX_VISITS = 200_000
+
+
+class Budget:
+    """How many values a search may still look at."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+
+    def spend(self) -> None:
+        """ValueError when nothing is left."""
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError("the JSONPath leads to too many values; write a narrower one")
+
+
+Step = Callable[[Any, Budget], Iterator[Any]]
 Path = tuple[Step, ...]
 
 
 @lru_cache(maxsize=1024)
 def compiled(text: str) -> Path:
     """The steps of a path, with or without braces around it. ValueError when it is not understood."""
+    if len(text) > MAX_PATH:
+        raise ValueError(f"a JSONPath of more than {MAX_PATH} characters")
     inner = text.strip()
     if inner.startswith("{") and inner.endswith("}"):
         inner = inner[1:-1].strip()
@@ -37,11 +57,12 @@ def compiled(text: str) -> Path:
     return tuple(steps)
 
 
-def find(path: Path, value: Any) -> list[Any]:
-    """All values the path leads to; a missing key leads nowhere."""
+def find(path: Path, value: Any, budget: Budget | None = None) -> list[Any]:
+    """All values the path leads to; a missing key leads nowhere. ValueError when it looks at more than MAX_VISITS."""
+    budget = budget or Budget(MAX_VISITS)
     found = [value]
     for step in path:
-        found = [one for before in found for one in step(before)]
+        found = [one for before in found for one in step(before, budget)]
     return found
 
 
@@ -68,15 +89,24 @@ def _step(found: re.Match[str], text: str) -> Step:
         return _filter(condition, text)
     if bounds := groups["slice"]:
         numbers = [int(part) if part else None for part in bounds.split(":")]
-        return lambda value: iter(value[slice(*numbers)] if isinstance(value, list) else ())
+        return lambda value, budget: _counted(
+            value[slice(*numbers)] if isinstance(value, list) else (), budget
+        )
     if keys := groups["keys"]:
         members = [_member(key) for key in _keys(keys)]
-        return lambda value: (one for member in members for one in member(value))
+        return lambda value, budget: (one for member in members for one in member(value, budget))
     return _itself if found.group() == "." else _every
 
 
-def _itself(value: Any) -> Iterator[Any]:
+def _itself(value: Any, budget: Budget) -> Iterator[Any]:
+    budget.spend()
     yield value
+
+
+def _counted(values: Iterable[Any], budget: Budget) -> Iterator[Any]:
+    for value in values:
+        budget.spend()
+        yield value
 
 
 def _plain(name: str) -> str:
@@ -89,7 +119,8 @@ def _keys(text: str) -> list[str | int]:
 
 
 def _member(key: str | int) -> Step:
-    def step(value: Any) -> Iterator[Any]:
+    def step(value: Any, budget: Budget) -> Iterator[Any]:
+        budget.spend()
         if isinstance(key, int):
             if isinstance(value, list) and -len(value) <= key < len(value):
                 yield value[key]
@@ -99,20 +130,25 @@ def _member(key: str | int) -> Step:
     return step
 
 
-def _every(value: Any) -> Iterator[Any]:
+def _every(value: Any, budget: Budget) -> Iterator[Any]:
+    yield from _counted(_children(value), budget)
+
+
+def _children(value: Any) -> Collection[Any]:
     if isinstance(value, dict):
-        yield from value.values()
-    elif isinstance(value, list):
-        yield from value
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _descent(name: str) -> Step:
-    here = _member(name)
-
-    def step(value: Any) -> Iterator[Any]:
-        yield from here(value)
-        for inner in _every(value):
-            yield from step(inner)
+    def step(value: Any, budget: Budget) -> Iterator[Any]:
+        waiting = [value]
+        while waiting:
+            here = waiting.pop()
+            budget.spend()
+            if isinstance(here, dict) and name in here:
+                yield here[name]
+            waiting += reversed(list(_children(here)))
 
     return step
 
@@ -134,17 +170,17 @@ def _filter(condition: str, text: str) -> Step:
         raise ValueError(f"the filter of JSONPath {text!r} is not understood")
     left, sign, right = compiled(match[1]), match[2], match[3]
 
-    def holds(item: Any) -> bool:
-        have = find(left, item)
+    def holds(item: Any, budget: Budget) -> bool:
+        have = find(left, item, budget)
         if sign is None:
             return bool(have)
-        wanted = find(compiled(right), item) if right.startswith("@") else [_literal(right)]
+        wanted = find(compiled(right), item, budget) if right.startswith("@") else [_literal(right)]
         try:
             return bool(have and wanted) and _OPERATORS[sign](have[0], wanted[0])
         except TypeError:
             return False
 
-    return lambda value: (item for item in _every(value) if holds(item))
+    return lambda value, budget: (item for item in _every(value, budget) if holds(item, budget))
 
 
 def _literal(text: str) -> Any:
