@@ -15,7 +15,7 @@ import msgspec
 from msgspec import inspect
 
 from rollout.api import analysis, chaos, rollout
-from rollout.api.meta import ObjectMeta
+from rollout.api.meta import ObjectMeta, OwnerReference
 
 INT32 = 2**31 - 1
 INT64 = 2**63 - 1
@@ -226,6 +226,6 @@ def _object(info: inspect.StructType) -> Field:
         type="object",
         fields=fields,
         required=tuple(one.encode_name for one in info.fields if one.required),
-        open=info.cls is ObjectMeta,
+        open=info.cls in (ObjectMeta, OwnerReference),
         description=" ".join((info.cls.__dict__.get("__doc__") or "").split()),
     )
