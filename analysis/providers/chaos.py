@@ -25,6 +25,8 @@ from rollout.api.codec import view
 from rollout.api.meta import metadata, micro_timestamp
 from rollout.api.resources import ANALYSIS_RUNS, CHAOS_RUNS, CHAOS_TEMPLATES, ROLLOUTS
 from rollout.api.rollout import INSTANCE_ID
+from rollout.core.problem import raise_if_any
+from rollout.core.validate_chaos import validate_run
 from rollout.errors import AlreadyExists, InvalidSpec, NotFound, ProviderError
 from rollout.runtime.kube import Kube, Object
 
@@ -105,7 +107,9 @@ class Chaos:
         labels = {ANALYSIS_LABEL: label_value(task.run.name)}
         if instance := (metadata(analysis).get("labels") or {}).get(INSTANCE_ID):
             labels[INSTANCE_ID] = instance
-        return run_object(run_name(task), spec, owner=analysis, labels=labels)
+        run = run_object(run_name(task), spec, owner=analysis, labels=labels)
+        raise_if_any(validate_run(run))
+        return run
 
     async def _template(self, name: str, namespace: str) -> Object | None:
         if not name:

@@ -33,7 +33,8 @@ from rollout.api.chaos import (
 from rollout.api.meta import key_of, metadata, time_of, timestamp
 from rollout.api.resources import CHAOS_RUNS
 from rollout.api.rollout import INSTANCE_ID
-from rollout.core.problem import Problem
+from rollout.core.problem import Problem, raise_if_any
+from rollout.core.validate_chaos import validate_run
 from rollout.errors import InvalidSpec
 
 SCHEDULE_LABEL = "surefoot.dev/chaos-schedule"
@@ -268,8 +269,11 @@ class _Draft:
         )
 
     def _run(self, due: Time) -> dict[str, Any]:
+        """The run of a time. Raises InvalidSpec when there can be none."""
         spec = spec_of(self.spec.run, self.seen.template, "spec.run")
-        return scheduled_run(self.seen.raw, spec, due)
+        made = scheduled_run(self.seen.raw, spec, due)
+        raise_if_any(validate_run(made))
+        return made
 
     def _start(self, due: Time, run: dict[str, Any]) -> None:
         name = run["metadata"]["name"]
@@ -323,6 +327,10 @@ class _Draft:
                 "no time comes within the next five years; "
                 "look at schedule, everyWeeks, windows and exclude, which leave none together"
             )
+        try:
+            self._run(ahead[0])
+        except InvalidSpec as error:
+            return f"InvalidSpec: the next run could not be made: {'; '.join(error.problems)}"
         if self.status.active:
             return f"the ChaosRun {self.status.active} is at work"
         return f"next at {timestamp(ahead[0].at)}"
@@ -340,7 +348,7 @@ class _Draft:
 def scheduled_run(raw: Mapping[str, Any], spec: Mapping[str, Any], due: Time) -> dict[str, Any]:
     """The ChaosRun of a time: the run's spec, with the schedule's checks among its probes.
 
-    `raw` is the schedule as it came over the wire. Raises InvalidSpec when the two do not go together.
+    `raw` is the schedule as it came over the wire.
     """
     meta = metadata(raw)
     name, labels = str(meta["name"]), meta.get("labels") or {}
@@ -350,7 +358,6 @@ def scheduled_run(raw: Mapping[str, Any], spec: Mapping[str, Any], due: Time) ->
         *({**check, "mode": "End"} for check in raw["spec"].get("postChecks") or ()),
     ]
     whole = {**spec, "probes": probes} if probes else dict(spec)
-    _require_names(probes)
     return run_object(
         run_name(name, due),
         whole,
@@ -359,13 +366,6 @@ def scheduled_run(raw: Mapping[str, Any], spec: Mapping[str, Any], due: Time) ->
         | ({INSTANCE_ID: labels[INSTANCE_ID]} if INSTANCE_ID in labels else {}),
         annotations={SCHEDULED_AT: timestamp(due.nominal)},
     )
-
-
-def _require_names(probes: Iterable[Mapping[str, Any]]) -> None:
-    names = [probe["name"] for probe in probes]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        rule = "the run itself has a probe of this name; rename one of the two"
-        raise InvalidSpec(*(f"spec.preChecks, spec.postChecks: {name}: {rule}" for name in twice))
 
 
 def _age(run: ChaosRun) -> tuple[str, str, str]:

@@ -238,7 +238,7 @@ def test_inconclusive_never_passes_whatever_the_conditions_say():
         found = await world.look()
         lenient = Metric(name="kill", success_condition="true")
         said = Verdict(found.phase, found.message, found.inconclusive)
-        assert judge(lenient, found.value, world.clock.now(), (), said)[0] == "Inconclusive"
+        assert judge(lenient, found.value, world.clock.now(), verdict=said)[0] == "Inconclusive"
 
     begun(test)
 

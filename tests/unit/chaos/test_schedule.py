@@ -27,7 +27,12 @@ from rollout.core.validate_schedule import validate_schedule
 
 DUE = datetime(2026, 10, 20, 14, tzinfo=UTC)
 WEEK = timedelta(days=7)
-RUN_SPEC = {"target": {"selector": {"matchLabels": {"app": "myapp"}}}, "steps": [{"faults": []}]}
+STEPS = [{"faults": [{"name": "kill", "podDelete": {}}]}]
+RUN_SPEC = {"target": {"selector": {"matchLabels": {"app": "myapp"}}}, "steps": STEPS}
+CHECK = {
+    "provider": {"prometheus": {"address": "http://prometheus:9090", "query": "up"}},
+    "successCondition": "result[0] == 1",
+}
 
 
 def schedule(status=None, generation=1, created=DUE - timedelta(days=3), name="weekly", **spec):
@@ -113,35 +118,33 @@ def test_times_before_the_schedule_was_made_are_not_its_own():
 
 
 def test_checks_become_probes_of_the_run_beside_its_own():
-    web = {"web": {"url": "http://x/"}}
     raw = schedule(
-        run={"spec": RUN_SPEC | {"probes": [{"name": "own", "mode": "During", "provider": web}]}},
-        preChecks=[{"name": "traffic", "provider": web}],
-        postChecks=[{"name": "recovery", "provider": web, "attempts": 3}],
+        run={"spec": RUN_SPEC | {"probes": [{"name": "own", "mode": "During", **CHECK}]}},
+        preChecks=[{"name": "traffic", **CHECK}],
+        postChecks=[{"name": "recovery", "attempts": 3, **CHECK}],
     )
     assert validate_schedule(raw) == []
     assert plan(seen(raw)).create["spec"]["probes"] == [
-        {"name": "own", "mode": "During", "provider": web},
-        {"name": "traffic", "mode": "Start", "provider": web},
-        {"name": "recovery", "mode": "End", "provider": web, "attempts": 3},
+        {"name": "own", "mode": "During", **CHECK},
+        {"name": "traffic", "mode": "Start", **CHECK},
+        {"name": "recovery", "mode": "End", "attempts": 3, **CHECK},
     ]
 
 
 def test_a_check_with_the_name_of_a_probe_of_the_run_is_refused():
-    own = [{"name": "health", "mode": "During", "provider": {"web": {}}}]
-    raw = schedule(
-        run={"spec": RUN_SPEC | {"probes": own}}, preChecks=[{"name": "health", "provider": {"web": {}}}]
-    )
+    own = [{"name": "health", "mode": "During", **CHECK}]
+    raw = schedule(run={"spec": RUN_SPEC | {"probes": own}}, preChecks=[{"name": "health", **CHECK}])
     decision = plan(seen(raw))
     assert decision.create is None
-    assert "health: the run itself has a probe of this name" in decision.status.skipped[0].message
+    assert "two probes have this name" in decision.status.skipped[0].message
 
 
 def test_a_template_gets_its_arguments():
-    template = {"spec": {"args": [{"name": "n"}], "target": {"count": "{{args.n}}"}, "steps": []}}
+    target = RUN_SPEC["target"] | {"count": "{{args.n}}"}
+    template = {"spec": {"args": [{"name": "n"}], "target": target, "steps": STEPS}}
     raw = schedule(run={"templateName": "kill", "args": [{"name": "n", "value": "2"}]})
     decision = plan(seen(raw, template=template))
-    assert decision.create["spec"]["target"] == {"count": 2}
+    assert decision.create["spec"]["target"] == RUN_SPEC["target"] | {"count": 2}
     assert decision.create["spec"]["templateRef"] == {"name": "kill"}
 
 
@@ -151,6 +154,13 @@ def test_a_missing_template_skips_the_time_loudly():
     assert skipped(decision) == [(timestamp(DUE), "InvalidSpec")]
     assert decision.events[0].warning
     assert "there is no ChaosTemplate" in decision.events[0].message
+
+
+def test_a_run_that_could_not_be_made_is_told_long_before_its_time():
+    raw = schedule(run={"spec": RUN_SPEC | {"steps": []}})
+    decision = plan(seen(raw, now=DUE - timedelta(days=1)))
+    assert decision.status.message.startswith("InvalidSpec: the next run could not be made: spec.steps")
+    assert decision.events == ()
 
 
 # --- skipping -----------------------------------------------------------------------------------------
