@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv check format test bench demo kind-demo clean lock prometheus
+.PHONY: help venv check format test bench demo demo-chaos kind-demo clean lock prometheus
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ prometheus: $(STAMP)  ## fetch Prometheus into the user's cache, unless it is th
 
 demo: $(STAMP)  ## three releases under load on this machine (KEEP=1 leaves it running)
 	@$(BIN)/rollout demo $(if $(KEEP),--keep)
+
+demo-chaos: $(STAMP)  ## releases in a storm: faults and load as gates, a halt, a schedule (KEEP=1)
+	@$(BIN)/rollout demo --chaos $(if $(KEEP),--keep)
 
 kind-demo: $(STAMP)  ## a release on kind; needs Docker and kind, so CI cannot run it
 	@tools/kind_demo.sh

@@ -57,12 +57,12 @@ async def _on_stage(play: Callable[[Supervisor, Path], Awaitable[int]]) -> int:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def start_sandbox(children: Supervisor, folder: Path, images: Path) -> StateDirectory:
+async def start_sandbox(children: Supervisor, folder: Path, images: Path, *more: str) -> StateDirectory:
     """A sandbox of our own, in the foreground of a child process, so that it ends when we do."""
     state = state_directory("demo", folder / "state")
     argv = [
         sys.executable, "-m", "rollout.cli.main", "sandbox", "up", "--foreground", "--name", "demo",
-        "--state", str(state.root), "--images", str(images),
+        "--state", str(state.root), "--images", str(images), *more,
     ]  # fmt: skip
     log = folder / "sandbox.log"
     out.say("starting a sandbox: API server, node, Envoy, Prometheus, controller")

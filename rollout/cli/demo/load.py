@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +14,8 @@ from rollout.errors import SandboxError
 from rollout.runtime.process import Process, Supervisor
 
 USERS = 36
+START_SECONDS = 60.0
+WARM_UP_REQUESTS = 200
 RATE = 4.0
 
 
@@ -61,9 +65,12 @@ class Tally(msgspec.Struct, frozen=True):
 
 
 class Load:
-    """Locust at a constant rate against the gateway, until `stop`."""
+    """Locust at a constant rate against the gateway, until `stop`. `hosts`: which, and their shares of the users."""
 
-    def __init__(self, children: Supervisor, gateway: str, folder: Path) -> None:
+    def __init__(
+        self, children: Supervisor, gateway: str, folder: Path, hosts: Mapping[str, int], users: int = USERS
+    ) -> None:
+        self._hosts, self._users = hosts, users
         self._children = children
         self._gateway = gateway
         self._stats = folder / "load.json"
@@ -73,14 +80,13 @@ class Load:
     async def start(self) -> None:
         argv = [
             sys.executable, "-m", "locust", "-f", str(Path(__file__).with_name("locustfile.py")),
-            "--headless", "--host", self._gateway, "-u", str(USERS), "-r", str(USERS),
+            "--headless", "--host", self._gateway, "-u", str(self._users), "-r", str(self._users),
             "--reset-stats", "--stop-timeout", "2", "--loglevel", "WARNING",
         ]  # fmt: skip
-        import os
-
         env = {
             **os.environ,
             "DEMO_STATS": str(self._stats),
+            "DEMO_HOSTS": msgspec.json.encode(self._hosts).decode(),
             "DEMO_RATE": str(RATE),
             "HTTP_PROXY": "",
             "http_proxy": "",
@@ -98,6 +104,12 @@ class Load:
             return msgspec.json.decode(self._stats.read_bytes(), type=Tally)
         except FileNotFoundError:
             return Tally()
+
+    async def warm(self) -> None:
+        """Wait until requests flow, so that the first question to Prometheus has an answer."""
+        async with asyncio.timeout(START_SECONDS):
+            while self.tally().requests < WARM_UP_REQUESTS:  # noqa: ASYNC110 - locust is another process
+                await asyncio.sleep(0.2)
 
     async def stop(self) -> Tally:
         """End the load; the final counts."""

@@ -1,6 +1,7 @@
 """The load of the demo. Run by locust in a process of its own; never imported by us.
 
-Each simulated user sends requests at a constant rate to one host through the gateway. Every half second the totals
+Each simulated user sends requests at a constant rate to one of $DEMO_HOSTS (JSON: host to share of the users) through the
+gateway. Every half second the totals
 are written to $DEMO_STATS (atomically): per host and version the requests, the errors the application answered, and
 latencies in whole milliseconds; and what was dropped, that is, not answered by the application at all.
 """
@@ -50,19 +51,8 @@ class Visitor(FastHttpUser):
             answer.success()
 
 
-class CanaryVisitor(Visitor):
-    visited = "web-frontend.demo"
-    weight = 8
-
-
-class ActiveVisitor(Visitor):
-    visited = "web-frontend-active.demo-bluegreen"
-    weight = 3
-
-
-class PreviewVisitor(Visitor):
-    visited = "web-frontend-preview.demo-bluegreen"
-    weight = 1
+for index, (visited, weight) in enumerate(json.loads(os.environ["DEMO_HOSTS"]).items()):
+    globals()[f"Visitor{index}"] = type(f"Visitor{index}", (Visitor,), {"visited": visited, "weight": weight})
 
 
 def note(host: str, user: str, answer: Any) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from rollout.cli import output as out
 from rollout.cli.demo.ground import (
     MANIFESTS,
-    START_SECONDS,
     apply,
     background,
     command_line,
@@ -28,7 +27,11 @@ from rollout.runtime.process import Supervisor
 from rollout.sandbox import supervisor as sandbox
 from rollout.sandbox.state import StateDirectory
 
-WARM_UP_REQUESTS = 200
+HOSTS = {
+    "web-frontend.demo": 8,
+    "web-frontend-active.demo-bluegreen": 3,
+    "web-frontend-preview.demo-bluegreen": 1,
+}
 FRAME_SECONDS = 0.25
 
 
@@ -50,7 +53,7 @@ async def _play(children: Supervisor, folder: Path, *, keep: bool) -> int:
             await view.ready()
             stage = Stage(view, command_line(children, state, folder), lambda _text: None)
             gateway = sandbox.status(state).gateway
-            load = Load(children, gateway, folder)
+            load = Load(children, gateway, folder, HOSTS)
             outcomes = await _releases(stage, load, clock)
             seconds = clock.monotonic() - started
             tally = load.tally() if keep else await load.stop()
@@ -80,18 +83,11 @@ async def _releases(stage: Stage, load: Load, clock: SystemClock) -> list[Outcom
                 await stage.phase("Healthy")
             screen.note("v1 is up; locust sends load to it")
             await load.start()
-            await _warm(load)
+            await load.warm()
             for scene in SCENES:
                 outcomes.append(await scene(stage))
                 screen.note(f"release {outcomes[-1].title.partition(' ')[0]}: {outcomes[-1].result}")
     return outcomes
-
-
-async def _warm(load: Load) -> None:
-    """Wait until requests flow, so that the first question to Prometheus has an answer."""
-    async with asyncio.timeout(START_SECONDS):
-        while load.tally().requests < WARM_UP_REQUESTS:  # noqa: ASYNC110 - locust is another process
-            await asyncio.sleep(0.2)
 
 
 async def _keep(state: StateDirectory) -> None:

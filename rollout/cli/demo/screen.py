@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Self
 
@@ -30,13 +30,25 @@ def load_line(tally: Tally) -> str:
     return f"load: {tally.requests} requests, {errors} application errors, {tally.lost} dropped"
 
 
+Extra = Callable[[Stage, datetime], list[str]]
+"""Further lines of a picture, between the tree and the notes."""
+
+
 def picture(
-    stage: Stage, tally: Tally, notes: Sequence[str], now: datetime, *, width: int, height: int, paint: Paint
+    stage: Stage,
+    tally: Tally,
+    notes: Sequence[str],
+    now: datetime,
+    *,
+    width: int,
+    height: int,
+    paint: Paint,
+    extra: Sequence[str] = (),
 ) -> list[str]:
     """The lines of the screen, at most `height` of them."""
     head = [paint(f"Release {stage.title}" if stage.title else "Getting ready", "bold")]
     bar = weight_bar(stage.view.canary_weight(stage.key))
-    foot = ["", *([bar] if bar else []), load_line(tally), *(f"· {note}" for note in notes[-NOTES:])]
+    foot = [*extra, "", *([bar] if bar else []), load_line(tally), *(f"· {note}" for note in notes[-NOTES:])]
     shown = stage.view.tree(stage.key, now)
     room = max(4, height - len(head) - len(foot) - 1)
     body = screen(shown, now, width=width, height=room, paint=paint) if shown is not None else []
@@ -46,7 +58,8 @@ def picture(
 class Screen:
     """Draws the picture on a terminal; off one, says each note and each change of weight or phase once."""
 
-    def __init__(self) -> None:
+    def __init__(self, extra: Extra = lambda _stage, _now: []) -> None:
+        self._extra = extra
         self.notes: list[str] = []
         self._live: object | None = None
         self._said = ""
@@ -82,7 +95,14 @@ class Screen:
 
         size = shutil.get_terminal_size()
         lines = picture(
-            stage, tally, self.notes, now, width=size.columns, height=size.lines - 1, paint=out.painter()
+            stage,
+            tally,
+            self.notes,
+            now,
+            width=size.columns,
+            height=size.lines - 1,
+            paint=out.painter(),
+            extra=self._extra(stage, now),
         )
         drawn = Text.from_ansi("\n".join(lines), no_wrap=True, overflow="ellipsis")
         self._live.update(drawn, refresh=True)  # type: ignore[attr-defined]

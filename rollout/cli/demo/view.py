@@ -20,9 +20,12 @@ _KINDS = (ROLLOUTS, REPLICA_SETS, PODS, ANALYSIS_RUNS, VIRTUAL_SERVICES)
 class View:
     """The present objects of the demo's namespaces."""
 
-    def __init__(self, kube: Kube, clock: Clock, namespaces: tuple[str, ...]) -> None:
+    def __init__(
+        self, kube: Kube, clock: Clock, namespaces: tuple[str, ...], extra: tuple[Resource, ...] = ()
+    ) -> None:
         self._informers: dict[Resource, Informer] = {
-            resource: Informer(kube, resource, clock=clock, namespaces=namespaces) for resource in _KINDS
+            resource: Informer(kube, resource, clock=clock, namespaces=namespaces)
+            for resource in (*_KINDS, *extra)
         }
         self._clock = clock
         self._changed = asyncio.Event()
@@ -59,7 +62,7 @@ class View:
         if route is None:
             return None
         entries = route["spec"]["http"][0]["route"]
-        return next((e.get("weight", 0) for e in entries if e["destination"].get("subset") == "canary"), None)
+        return next((e.get("weight", 0) for e in entries if _canary(e["destination"])), None)
 
     async def until(self, holds: Callable[[], bool], seconds: float) -> bool:
         """Wait for a change that makes `holds` true; False when it has not come in time."""
@@ -80,3 +83,8 @@ class View:
                 await self._changed.wait()
         except TimeoutError:
             return
+
+
+def _canary(destination: Object) -> bool:
+    """Whether a route's destination is the canary's: its subset, or its Service."""
+    return destination.get("subset") == "canary" or str(destination.get("host", "")).endswith("-canary")
