@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 
 from rollout.api.resources import DEPLOYMENTS, REPLICA_SETS
 from rollout.api.rollout import HASH_LABEL
@@ -13,7 +14,7 @@ from rollout.sandbox.workloads.podmodel import Behaviour
 from tests.stories.faults import Faults, Kind
 from tests.stories.objects import canary, rollout, service
 from tests.stories.test_crash_points import KINDS
-from tests.stories.world import NAMESPACE, World, play
+from tests.stories.world import NAMESPACE, ROOT, World, play
 
 
 def deployment(*, name: str = "web", replicas: int = 5, image: str = "web:v1", **spec: Any) -> Object:
@@ -295,6 +296,28 @@ def test_a_replica_set_gives_its_template_too_and_is_looked_at_again() -> None:
         containers = [{"name": "web", "image": "web:v2"}]
         world.patch(REPLICA_SETS, "web", {"spec": {"template": {"spec": {"containers": containers}}}})
         await world.until("seen", lambda: ours(world) == {"web:v1": 0, "web:v2": 5})
+
+    play(story)
+
+
+def test_the_example_takes_over_and_releases() -> None:
+    async def story(world: World) -> None:
+        world.images["*"] = Behaviour(ready_in=2.0)
+        documents = list(yaml.safe_load_all((ROOT / "examples/rollout-workloadref.yaml").read_text()))
+        world.apply(*documents)
+
+        def size() -> int:
+            return int(world.get(DEPLOYMENTS, "catalogue", "shop")["spec"]["replicas"])
+
+        await world.phase("catalogue", "Healthy", namespace="shop")
+        await world.until("replaced", lambda: size() == 0)
+        containers = documents[1]["spec"]["template"]["spec"]["containers"]
+        template = {"spec": {"containers": [{**containers[0], "image": "catalogue:v2"}]}}
+        world.patch(DEPLOYMENTS, "catalogue", {"spec": {"template": template}}, namespace="shop")
+        first = world.status("catalogue", "shop")["stableRS"]
+        await world.until("released", lambda: world.status("catalogue", "shop")["stableRS"] != first)
+        await world.phase("catalogue", "Healthy", namespace="shop")
+        assert size() == 0
 
     play(story)
 
