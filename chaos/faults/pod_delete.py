@@ -91,4 +91,4 @@ def _guards(pod: Object, world: World) -> list[tuple[str, str]]:
 def _covers(pdb: Object, labels: Mapping[str, str] | None) -> bool:
     # policy/v1: an empty selector selects every pod of the namespace, an absent one none.
     selector = (pdb.get("spec") or {}).get("selector")
-    return selector is not None and view(LabelSelector, selector).matches(labels)
+    return selector is not None and view(selector, LabelSelector).matches(labels)
