@@ -144,8 +144,9 @@ def send(client: Any, request: Request) -> None:
 def why(answer: Any, request: Request) -> str:
     """Why an answer is a failure; "" when it is none."""
     if not answer.status_code:
-        error = answer.request_meta["exception"]
-        if isinstance(error, gevent.Timeout | TimeoutError):
+        error, took = answer.request_meta["exception"], answer.request_meta["response_time"] / 1000
+        # The client wraps a time-out into an error of its own, whose cause is text only.
+        if isinstance(error, gevent.Timeout | TimeoutError) or took >= PLAN.timeout:
             return f"no answer within {PLAN.timeout:g} s"
         return f"{type(error).__name__}: {error}"
     checks = request.checks

@@ -62,7 +62,7 @@ class Server:
         match target:
             case "/never":
                 self.seen[target, 0] += 1
-                await asyncio.sleep(PATIENCE)
+                await reader.read()  # until the client gives up
                 return
             case "/slow":
                 await asyncio.sleep(0.2)
