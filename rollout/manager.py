@@ -48,7 +48,7 @@ class ControllerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What `rollout controller run` is told. `namespaces` empty = all; `address` "" = serve no metrics.
 
     `lease_namespace` is where the election's Lease lives. `take_over` starts beside another live controller
-    of the same API, or takes a lease that is still held.
+    of the same API, or takes a lease that is still held. ChaosSchedules go by a clock `schedule_speed` times as fast.
     """
 
     kubeconfig: str = ""
@@ -61,6 +61,7 @@ class ControllerConfig(msgspec.Struct, frozen=True, kw_only=True):
     take_over: bool = False
     address: str = ""
     workers: int = 10
+    schedule_speed: float = 1.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
 

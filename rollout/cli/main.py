@@ -17,6 +17,7 @@ from rollout.cli.commands import (
     crds,
     demo,
     get,
+    history,
     import_,
     lint,
     pause,
@@ -58,6 +59,7 @@ def _group(name: str, about: str, parent: typer.Typer = app) -> typer.Typer:
 _add("get", get.get, get.EXAMPLES)
 _add("list", list_command.list_rollouts, list_command.EXAMPLES)
 _add("status", status.status, status.EXAMPLES)
+_add("history", history.history, history.EXAMPLES)
 _add("promote", promote.promote, promote.EXAMPLES)
 _add("abort", abort.abort, abort.EXAMPLES)
 _add("retry", retry.retry, retry.EXAMPLES)

@@ -74,6 +74,15 @@ def run(
     workers: Annotated[
         int, typer.Option("--workers", min=1, max=1000, help="Rollouts worked on at the same time.")
     ] = 10,
+    schedule_speed: Annotated[
+        float,
+        typer.Option(
+            "--schedule-speed",
+            min=0.001,
+            metavar="N",
+            help="ChaosSchedules go by a clock N times as fast: for rehearsals only.",
+        ),
+    ] = 1.0,
     log_level: Annotated[
         LogLevel, typer.Option("--log-level", help="Least level that is logged.")
     ] = LogLevel.info,
@@ -95,6 +104,7 @@ def run(
             take_over=take_over,
             address=metrics_address,
             workers=workers,
+            schedule_speed=schedule_speed,
             log_level=log_level.value,
             log_format=log_format.value,
         )

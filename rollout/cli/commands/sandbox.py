@@ -66,6 +66,12 @@ def up(
     controller: Annotated[
         bool, typer.Option("--controller/--no-controller", help="Run Surefoot's controllers in it, too.")
     ] = True,
+    schedule_speed: Annotated[
+        float,
+        typer.Option(
+            "--schedule-speed", metavar="N", help="ChaosSchedules go by a clock N times as fast: a rehearsal."
+        ),
+    ] = 1.0,
     foreground: Annotated[
         bool, typer.Option("--foreground", help="Stay, and stop everything on Ctrl-C.")
     ] = False,
@@ -88,7 +94,7 @@ def up(
         images=images,
         strict_images=strict_images,
         crds=(str(our_crds()), *(crds or ())),
-        commands=(controller_command(),) if controller else (),
+        commands=(controller_command(*_speed(schedule_speed)),) if controller else (),
     )
 
     def tell(found: Sandbox) -> None:
@@ -104,6 +110,10 @@ def up(
         run_foreground(config, out.say, tell)
     else:
         tell(start(config, out.say))
+
+
+def _speed(factor: float) -> tuple[str, ...]:
+    return () if factor == 1 else ("--schedule-speed", f"{factor:g}")
 
 
 def down(*, name: Name = DEFAULT_NAME, state: State = "") -> None:
