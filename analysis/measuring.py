@@ -19,7 +19,16 @@ import structlog
 from analysis import lasting
 from analysis.judge import Verdict, judge, text
 from analysis.lasting import Act
-from analysis.providers.base import Lasting, Progress, Provider, Providers, Reading, Task, provider_of
+from analysis.providers.base import (
+    Lasting,
+    Namespaced,
+    Progress,
+    Provider,
+    Providers,
+    Reading,
+    Task,
+    provider_of,
+)
 from rollout.api.analysis import AnalysisRun, Measurement, Metric
 from rollout.api.codec import plain
 from rollout.api.meta import timestamp
@@ -70,7 +79,7 @@ class Measuring:
         details: dict[str, str] = {}
         secrets: dict[str, str] = {}
         try:
-            provider = self._at_once(metric)
+            provider = self._at_once(run, metric)
             details = provider.asked(metric)
             async with asyncio.timeout(MEASUREMENT_SECONDS):
                 secrets = await self._secrets(run, metric)
@@ -170,10 +179,10 @@ class Measuring:
 
     # --- what it needs ----------------------------------------------------------------------------
 
-    def _at_once(self, metric: Metric) -> Provider:
+    def _at_once(self, run: AnalysisRun, metric: Metric) -> Provider:
         provider = provider_of(metric, self._providers)
         assert not isinstance(provider, Lasting), "told apart by the plan"
-        return provider
+        return provider.within(run.metadata.namespace) if isinstance(provider, Namespaced) else provider
 
     def _lasting(self, metric: Metric) -> Lasting:
         provider = provider_of(metric, self._providers)

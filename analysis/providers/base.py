@@ -56,6 +56,13 @@ class Provider(Protocol):
         ...
 
 
+@runtime_checkable
+class Namespaced(Protocol):
+    """Measures at once in the namespace of the run that asks, and in no other."""
+
+    def within(self, namespace: str) -> Provider: ...
+
+
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """One lasting measurement: whose, the how-manieth (from 1), and when it begins.
 
@@ -116,8 +123,9 @@ class Lasting(Protocol):
         ...
 
 
-Providers = Mapping[str, Provider | Lasting]
-"""By name. Whether one lasts is asked with `isinstance(provider, Lasting)`, and only there."""
+AnyProvider = Provider | Namespaced | Lasting
+Providers = Mapping[str, AnyProvider]
+"""By name. What kind one is of is asked with `isinstance`, and only in `analysis.measuring`."""
 
 
 class Fetch(Protocol):
@@ -128,7 +136,7 @@ class Fetch(Protocol):
         ...
 
 
-def provider_of(metric: Metric, providers: Providers) -> Provider | Lasting:
+def provider_of(metric: Metric, providers: Providers) -> AnyProvider:
     """The provider that a metric names. InvalidSpec when there is none, or not exactly one."""
     path = f"spec.metrics[{metric.name}].provider"
     names = sorted(metric.provider)

@@ -22,6 +22,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from analysis.providers.asking import headers_of, short
 from analysis.providers.base import MAX_BODY, Fetch, Reading
 from rollout.api.analysis import Metric
 from rollout.api.codec import decode
@@ -35,7 +36,6 @@ from rollout.runtime.http import Request
 DEFAULT_TIMEOUT_SECONDS = 30
 STALE_SECONDS = 300.0
 """An instant answer that is older than this, by our clock, is not about now."""
-MAX_ERROR_TEXT = 200
 QUERY_KEY = "ResolvedPrometheusQuery"
 """The key under which users of Argo Rollouts find the query in the metadata of a metric's result."""
 
@@ -113,15 +113,10 @@ def _moment(source: str, now: datetime) -> datetime:
 
 
 def _headers(body: Mapping[str, Any], secrets: Mapping[str, str]) -> dict[str, str]:
-    headers = {
-        str(item["key"]).lower(): reveal(str(item.get("value", "")), secrets)
-        for item in body.get("headers") or ()
-    }
+    headers = headers_of(body.get("headers"), secrets)
     if basic := (body.get("authentication") or {}).get("basicAuth"):
         user, password = (reveal(str(basic.get(field, "")), secrets) for field in ("username", "password"))
         headers["authorization"] = f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"
-    if any(char in value for value in headers.values() for char in "\r\n\0"):
-        raise ProviderError("a header's value has a line break; look at the Secret behind it")
     return headers
 
 
@@ -149,7 +144,7 @@ def _refusal(status: int, said: Mapping[str, Any], address: str) -> str:
     """Why there is no value. Foreign text is repeated only where it is an error of the Prometheus API."""
     kind, reason = said.get("errorType"), said.get("error")
     if said.get("status") == "error" and isinstance(kind, str) and isinstance(reason, str):
-        return f"{address} answered HTTP {status}: {_cut(kind)}: {_cut(reason)}"
+        return f"{address} answered HTTP {status}: {short(kind)}: {short(reason)}"
     if 300 <= status < 400:
         return f"{address} answered HTTP {status}, a redirect; give the address that it leads to"
     hint = "; does the address name a Prometheus server?"
@@ -204,9 +199,4 @@ def _fresh(moment: Any, now: datetime) -> None:
 
 
 def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(_cut(str(item)) for item in value[:10]) if isinstance(value, list) else ()
-
-
-def _cut(text: str) -> str:
-    one_line = " ".join(text.split())
-    return one_line if len(one_line) <= MAX_ERROR_TEXT else f"{one_line[: MAX_ERROR_TEXT - 1]}…"
+    return tuple(short(str(item)) for item in value[:10]) if isinstance(value, list) else ()

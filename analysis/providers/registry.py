@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from analysis.providers.base import Providers
 from analysis.providers.chaos import Chaos
 from analysis.providers.cmd import Cmd
+from analysis.providers.http import Http
 from analysis.providers.job import JobMetric
+from analysis.providers.kubernetes import Kubernetes
 from analysis.providers.load_test import DEFAULT_IMAGE, IMAGE_VARIABLE, LoadTest
 from analysis.providers.prometheus import Prometheus
-from rollout.runtime.clock import Clock
+from analysis.providers.web import Web
+from rollout.runtime.clock import Clock, SystemClock
 from rollout.runtime.guard import GuardedFetch
 from rollout.runtime.http import HttpClient
 from rollout.runtime.kube import Kube
@@ -27,8 +30,14 @@ _API_SERVER = (
 )
 
 
-def providers(client: HttpClient, environment: Mapping[str, str], *, loopback: bool = False) -> Providers:
-    """Those that measure at once, asking through `client` but never the API server, metadata services or (unless allowed) loopback.
+def providers(
+    client: HttpClient,
+    environment: Mapping[str, str],
+    *,
+    clock: Clock | None = None,
+    loopback: bool = False,
+) -> Providers:
+    """Those that ask over HTTP: through `client`, never the API server, metadata services or (unless allowed) loopback.
 
     `environment` is the process's (os.environ).
     """
@@ -38,14 +47,19 @@ def providers(client: HttpClient, environment: Mapping[str, str], *, loopback: b
         denied=[*_API_SERVER, *filter(None, [environment.get("KUBERNETES_SERVICE_HOST")])],
     )
     address = next((environment[name] for name in ADDRESS_VARIABLES if environment.get(name)), "")
-    return {"prometheus": Prometheus(guard.fetch, default_address=address)}
+    return {
+        "http": Http(guard.fetch, clock or SystemClock()),
+        "prometheus": Prometheus(guard.fetch, default_address=address),
+        "web": Web(guard.fetch),
+    }
 
 
 def lasting_providers(kube: Kube, clock: Clock, environment: Mapping[str, str]) -> Providers:
-    """Those that measure by something that exists in the API meanwhile."""
+    """Those that measure by something that exists in the API meanwhile, and the one that looks into it."""
     return {
         "chaos": Chaos(kube),
         "cmd": Cmd(kube),
         "job": JobMetric(kube),
+        "kubernetes": Kubernetes(kube),
         "loadTest": LoadTest(kube, clock, image=environment.get(IMAGE_VARIABLE) or DEFAULT_IMAGE),
     }

@@ -12,9 +12,12 @@ from typing import Any
 from rollout.core.problem import Problem, invalid, problems_of, unsupported
 from rollout.core.validate_providers.chaos import check_chaos
 from rollout.core.validate_providers.cmd import check_cmd
+from rollout.core.validate_providers.http import check_http
 from rollout.core.validate_providers.job import check_job
+from rollout.core.validate_providers.kubernetes import check_kubernetes
 from rollout.core.validate_providers.load_test import check_load_test
 from rollout.core.validate_providers.prometheus import check_prometheus
+from rollout.core.validate_providers.web import check_web
 from rollout.errors import InvalidSpec
 
 Validator = Callable[[Mapping[str, Any], str], Iterator[Problem]]
@@ -24,12 +27,14 @@ VALIDATORS: Mapping[str, Validator] = {
     "loadTest": check_load_test,
     "chaos": check_chaos,
     "cmd": check_cmd,
+    "http": check_http,
     "job": check_job,
+    "kubernetes": check_kubernetes,
     "prometheus": check_prometheus,
+    "web": check_web,
 }
 NOT_YET = frozenset(
     {
-        "web",
         "kayenta",
         "datadog",
         "wavefront",

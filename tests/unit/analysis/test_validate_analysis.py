@@ -57,7 +57,10 @@ def test_the_templates_of_users_are_right():
             {"provider": {}},
             "spec.metrics[0].provider: Invalid value: []: a metric needs exactly one provider",
         ),
-        ({"provider": {"web": {}}}, "spec.metrics[0].provider.web: not supported yet: the provider web"),
+        (
+            {"provider": {"kayenta": {}}},
+            "provider.kayenta: not supported yet: the provider kayenta; use one of: ",
+        ),
         ({"provider": {"promethius": {}}}, "there is no such provider; use one of: "),
         ({"provider": {"web": {}, "prometheus": {}}}, "a metric needs exactly one provider"),
         (
