@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rollout.api import analysis, chaos, rollout
+from rollout.api import analysis, chaos, decisions, rollout
 from rollout.api.fields import INT32, Field, fields_of
 from rollout.api.resources import (
     ANALYSIS_RUNS,
@@ -22,6 +22,7 @@ from rollout.api.resources import (
     CHAOS_SWITCHES,
     CHAOS_TEMPLATES,
     CLUSTER_ANALYSIS_TEMPLATES,
+    DECISION_RECORDS,
     EXPERIMENTS,
     ROLLOUTS,
     Resource,
@@ -35,9 +36,9 @@ _AGE: Json = {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTime
 
 
 def crds() -> list[Json]:
-    """The five definitions of argoproj.io/v1alpha1 and the four of surefoot.dev/v1alpha1."""
+    """The five definitions of argoproj.io/v1alpha1 and the five of surefoot.dev/v1alpha1."""
     argo = [_rollout(), _analysis_run(), *_templates(), _experiment()]
-    return [*argo, _chaos_run(), _chaos_template(), _chaos_schedule(), _chaos_switch()]
+    return [*argo, _decision_record(), _chaos_run(), _chaos_template(), _chaos_schedule(), _chaos_switch()]
 
 
 def filename(crd: Json) -> str:
@@ -103,13 +104,13 @@ def _rollout() -> Json:
     properties["selector"]["x-kubernetes-validations"] = [
         {"rule": "self == oldSelf", "message": "selector is immutable; make a new Rollout instead"}
     ]
-    strategy = properties["strategy"]
     spec["x-kubernetes-validations"] = [
         _rule(
             "!(has(self.template) && has(self.workloadRef))",
             "only one of template and workloadRef may be set",
         )
     ]
+    strategy = properties["strategy"]
     strategy["x-kubernetes-validations"] = [
         _rule("has(self.canary) != has(self.blueGreen)", "exactly one of canary and blueGreen must be set")
     ]
@@ -166,6 +167,16 @@ def _templates() -> list[Json]:
 def _experiment() -> Json:
     spec = dict(_KEEP) | {"description": "Not supported yet: Experiments are kept, and not acted on."}
     return _crd(EXPERIMENTS, "exp", spec, dict(_KEEP), [_phase_column(), _AGE])
+
+
+def _decision_record() -> Json:
+    """It has neither spec nor status: nobody wishes anything in it, and nothing is done because of it."""
+    crd = _crd(DECISION_RECORDS, "dec", {}, None, [_AGE])
+    top: Json = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    own = schema(fields_of(decisions.DecisionRecord))["properties"]
+    del top["required"], top["properties"]["spec"]
+    top["properties"] |= {name: own[name] for name in ("decisions", "specs")}
+    return crd
 
 
 # --- chaos --------------------------------------------------------------------------------------------

@@ -81,6 +81,7 @@ HTTP_ROUTES = Resource("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRou
 ENVOY_FILTERS = Resource("networking.istio.io", "v1alpha3", "envoyfilters", "EnvoyFilter")
 NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
 
+DECISION_RECORDS = Resource("surefoot.dev", "v1alpha1", "decisionrecords", "DecisionRecord")
 CHAOS_RUNS = Resource("surefoot.dev", "v1alpha1", "chaosruns", "ChaosRun")
 CHAOS_TEMPLATES = Resource("surefoot.dev", "v1alpha1", "chaostemplates", "ChaosTemplate")
 CHAOS_SCHEDULES = Resource("surefoot.dev", "v1alpha1", "chaosschedules", "ChaosSchedule")

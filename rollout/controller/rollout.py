@@ -1,4 +1,4 @@
-"""The step controller's loop: wake up, observe, plan, apply, save the status, tell, sleep.
+"""The step controller's loop: wake up, observe, plan, record, apply, save the status, tell, sleep.
 
 Everything that decides is in `rollout.plan`; everything that writes is in `rollout.effects`. What is here is the
 order of the two, and what wakes a Rollout.
@@ -7,7 +7,6 @@ order of the two, and what wakes a Rollout.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Literal, Protocol
 
 import structlog
@@ -18,6 +17,7 @@ from rollout.api.meta import Key, ObjectMeta, key_of, metadata
 from rollout.api.resources import ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS, Resource
 from rollout.api.rollout import INSTANCE_ID, Rollout, RolloutStatus
 from rollout.controller.caches import Caches
+from rollout.controller.journal import Journal
 from rollout.controller.pace import Pace
 from rollout.controller.workload import resolve
 from rollout.core.observed import Observed
@@ -64,6 +64,7 @@ class RolloutController:
         self.caches = Caches(kube, clock, namespaces)
         self.fresh = Fresh((one.store for one in self.caches.informers.values()), clock=clock)
         self._pace = Pace(clock)
+        self._journal = Journal(kube, clock)
         self._validated: dict[Key, tuple[str, int, tuple[Problem, ...]]] = {}
         self.runner: Runner[Key] = Runner(
             "rollout",
@@ -93,6 +94,7 @@ class RolloutController:
             self._validated.pop(key, None)
             self.fresh.forget(key)
             self._pace.forget(key)
+            self._journal.forget(key)
             return None
         now = self._clock.now()
         problems = self._problems(raw)
@@ -107,20 +109,21 @@ class RolloutController:
         aborting = without_gates(raw) if problems and rollout.status.abort else None
         if aborting is not None:
             rollout = aborting
-            decision = plan_abort(
-                await self.caches.observe(raw, rollout, now, resolved.workload), problems
-            )
+            seen = await self.caches.observe(raw, rollout, now, resolved.workload)
+            decision = plan_abort(seen, problems)
         elif problems:
-            decision = plan(Observed(now=now, rollout=rollout, raw=raw), problems)
+            seen = Observed(now=now, rollout=rollout, raw=raw)
+            decision = plan(seen, problems)
         else:
-            decision = plan(await self.caches.observe(raw, rollout, now, resolved.workload))
-        after = await self._carry_out(raw, rollout, decision, now)
+            seen = await self.caches.observe(raw, rollout, now, resolved.workload)
+            decision = plan(seen)
+        after = await self._carry_out(seen, decision)
         if decision.broken:
             raise InvariantBroken(f"{decision.broken} (Rollout {key})")
         return _sooner(after, resolved.poll)
 
-    async def _carry_out(self, raw: Object, rollout: Rollout, decision: Plan, now: datetime) -> After | None:
-        key = rollout.metadata.key
+    async def _carry_out(self, seen: Observed, decision: Plan) -> After | None:
+        key, rollout = seen.key, seen.rollout
         if self._on_plan is not None:
             self._on_plan(key, decision)
         kube = self.fresh.kube(key, self._kube)
@@ -128,6 +131,8 @@ class RolloutController:
         if (decision.actions or patch) and (wait := self._pace.wait(key)):
             log.warning("this Rollout is written to too often; waiting", seconds=round(wait, 3))
             return After(wait)
+        if decision.outcome is not None:
+            await self._journal.note(seen, decision.outcome)
         version = await effects.apply(decision.actions, rollout, kube)
         if patch:
             await effects.patch_status(rollout, patch, version, kube)
@@ -135,11 +140,11 @@ class RolloutController:
             log.info(event.reason, detail=event.message)
             if self._recorder is not None:
                 kind: Literal["Normal", "Warning"] = "Warning" if event.warning else "Normal"
-                self._recorder.emit(raw, kind, event.reason, event.message)
+                self._recorder.emit(dict(seen.raw), kind, event.reason, event.message)
         if decision.again:
             return After(0.0)
         if decision.wake_at is not None:
-            return After(max(0.0, (decision.wake_at - now).total_seconds()) + 0.005)
+            return After(max(0.0, (decision.wake_at - seen.now).total_seconds()) + 0.005)
         return None
 
     def _problems(self, raw: Object) -> tuple[Problem, ...]:

@@ -53,6 +53,12 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def sets(self) -> Sets:
         return classify(self)
 
+    def told_apart(self, sets: Sets) -> Observed:
+        """The same snapshot whose ReplicaSets were classified before, by templates that are not in it."""
+        known = msgspec.structs.replace(self)
+        known.__dict__["sets"] = sets
+        return known
+
     @property
     def key(self) -> Key:
         return self.rollout.metadata.key

@@ -7,7 +7,6 @@ crash between the two goes on instead of asking again (study/argo-rollouts.md 1.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 from rollout.api.rollout import (
     BlueGreenStrategy,
@@ -40,7 +39,6 @@ class _BlueGreen:
         self._replicas = seen.rollout.replicas
         self._active = selected_hash(seen, strategy.active_service)
         self._preview = selected_hash(seen, strategy.preview_service)
-        self._start: list[dict[str, Any]] = []
         self._terminate: tuple[str, ...] = runs.stray(seen)
 
     def decide(self) -> Desired:
@@ -221,8 +219,8 @@ class _BlueGreen:
         field = "pre_promotion" if role == runs.PRE_PROMOTION else "post_promotion"
         draft.set_blue_green(**{f"{field}_analysis_run_status": runs.told(run)})
         if run is None:
-            self._start.append(runs.build(self._seen, role, analysis))
-            runs.waiting_for(draft, None, runs.base_name(self._seen, role))
+            draft.start.append((role, analysis))
+            runs.waiting_for(draft, role)
             return False
         match run.status.phase:
             case "Successful":
@@ -235,7 +233,7 @@ class _BlueGreen:
                 return False
             case "Inconclusive":
                 return overruled(draft)
-        runs.waiting_for(draft, run, run.metadata.name)
+        runs.waiting_for(draft, role)
         return False
 
     def _retired(self) -> tuple[dict[str, int], dict[str, str | None]]:
@@ -260,6 +258,5 @@ class _BlueGreen:
             replicas=replicas,
             deadlines=deadlines,
             services=services,
-            start=tuple(self._start) if not self._draft.commit else (),
             terminate=self._terminate,
         )

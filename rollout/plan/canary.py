@@ -7,8 +7,6 @@ there is `diff`'s business.
 
 from __future__ import annotations
 
-from typing import Any
-
 from rollout.api.rollout import (
     CanaryStrategy,
     WeightDestination,
@@ -44,7 +42,6 @@ class _Canary:
         self._sets = seen.sets
         self._replicas = seen.rollout.replicas
         self._surge, self._unavailable = surge_and_unavailable(seen.rollout)
-        self._start: list[dict[str, Any]] = []
         self._terminate: tuple[str, ...] = runs.stray(seen)
         self._retire: tuple[str, ...] = ()
 
@@ -137,7 +134,6 @@ class _Canary:
             live=self._live,
             steps=self._strategy.steps,
             index=self._index(),
-            start=self._start,
         )
         if self._draft.status.abort:
             return self._at_step(ctx)  # nothing is left to go back to
@@ -228,7 +224,7 @@ class _Canary:
                 index >= min(analysis.starting_step or 0, len(self._strategy.steps))
                 and self._sets.new is not None
             ):
-                self._start.append(runs.build(self._seen, runs.BACKGROUND, analysis))
+                draft.start.append((runs.BACKGROUND, analysis))
             return False
         told_before = draft.status.canary.current_background_analysis_run_status
         draft.set_canary(current_background_analysis_run_status=runs.told(run))
@@ -255,7 +251,7 @@ class _Canary:
             return True
         run = runs.current(self._seen, runs.BACKGROUND)
         if run is None or not run.completed:
-            runs.waiting_for(self._draft, run, runs.base_name(self._seen, runs.BACKGROUND))
+            runs.waiting_for(self._draft, runs.BACKGROUND)
             if run is not None and runs.measured(run) and not run.spec.terminate:
                 self._terminate = (*self._terminate, run.metadata.name)
             return False
@@ -329,7 +325,6 @@ class _Canary:
             deadlines=deadlines,
             services=services,
             traffic=Traffic(weight, canary, stable) if self._live is not None else None,
-            start=tuple(self._start) if not self._draft.commit else (),
             terminate=self._terminate,
             retire=self._retire,
         )

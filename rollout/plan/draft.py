@@ -6,14 +6,17 @@ A `Draft` lives inside one call of `plan` and is never seen outside it.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from rollout.api.meta import time_of, timestamp
-from rollout.api.rollout import BlueGreenStatus, CanaryStatus, PauseCondition, RolloutStatus
+from rollout.api.rollout import BlueGreenStatus, CanaryStatus, PauseCondition, RolloutAnalysis, RolloutStatus
 from rollout.core.actions import Event
 from rollout.core.observed import Observed
+
+if TYPE_CHECKING:
+    from rollout.plan.runs import Role
 
 
 class Draft:
@@ -24,9 +27,13 @@ class Draft:
         self.status: RolloutStatus = seen.rollout.status
         self.events: list[Event] = []
         self.wake_at: datetime | None = None
+        # AnalysisRuns that should exist and do not.
+        self.start: list[tuple[Role, RolloutAnalysis]] = []
         # Something that must be in status before anything is done: abort, promotion.
         self.commit = False
-        # Why the release is where it is; the condition Progressing tells it.
+        # Why the release is where it is: for the condition Progressing, events, and the record of decisions.
+        self.begun_because = ""
+        self.passed: list[str] = []
         self.abort_cause = ""
         self.completed_because = ""
         self.restarted = False

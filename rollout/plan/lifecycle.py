@@ -45,6 +45,9 @@ def begin(seen: Observed, *, gateless: bool = False) -> tuple[Draft, tuple[str, 
         draft.event("RolloutAddedToInformer", f"Rollout resource added to informer: {seen.key}")
     if new_template or new_steps or retry:
         _reset(draft, seen, steps)
+        draft.begun_because = (
+            "a new pod template" if new_template else "the steps were changed" if new_steps else ""
+        )
         if new_template:
             draft.event("RolloutUpdated", f"Rollout updated to revision {sets.revision}")
         if retry:

@@ -27,7 +27,9 @@ from rollout.core.desired import Desired
 from rollout.core.observed import Observed
 from rollout.core.problem import Problem
 from rollout.errors import InvalidSpec, InvariantBroken
-from rollout.plan import bluegreen, canary, lifecycle
+from rollout.plan import runs
+from rollout.plan.decide import Choice, decide
+from rollout.plan.decisions import Outcome, in_spite_of, outcome_of, refusal
 from rollout.plan.diff import diff
 from rollout.plan.draft import Draft
 from rollout.plan.housekeeping import chores
@@ -35,7 +37,7 @@ from rollout.plan.references import problems as reference_problems
 from rollout.plan.references import router_for
 from rollout.plan.safety import check
 from rollout.plan.sets import revision_marks
-from rollout.plan.status import BROKEN, finish, phase_of
+from rollout.plan.status import BROKEN, phase_of
 from rollout.traffic.base import Live, Router
 from rollout.traffic.services import selected_hash
 
@@ -48,7 +50,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     `again` asks for another look at once: the status holds a decision (abort, promotion) that comes before
     its acts. `hold` says in words why the release does not move, "" when it does. `broken` names the safety rules
-    that the decision would have broken: a defect of ours, "" otherwise.
+    that the decision would have broken: a defect of ours, "" otherwise. `outcome` is what may have to be recorded
+    before any of it is done; None at rest.
     """
 
     status: RolloutStatus
@@ -59,6 +62,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     hold: str = ""
     problems: tuple[Problem, ...] = ()
     broken: str = ""
+    outcome: Outcome | None = None
 
 
 def plan(seen: Observed, spec_problems: Sequence[Problem] = ()) -> Plan:
@@ -102,33 +106,33 @@ def plan_abort(seen: Observed, problems: Sequence[Problem]) -> Plan:
         wake_at=min(moment for moment in (decision.wake_at, told.wake_at) if moment is not None),
         again=decision.again,
         hold=decision.hold,
+        outcome=in_spite_of(told.outcome.refused, decision.outcome) if told.outcome is not None else None,
     )
 
 
 def _valid(seen: Observed, *, gateless: bool = False) -> Plan:
     router = router_for(seen.rollout)
     live = router.live(seen) if router is not None else None
-    draft, over = lifecycle.begin(seen, gateless=gateless)
-    if over:
-        # A new attempt: its predecessor's evidence is put away before anything says that it has begun.
-        return _retiring(draft, over)
-    desired = _decide(seen, draft, live)
-    if draft.commit:
-        finish(draft, creating=False)
-        return Plan(status=draft.status, events=tuple(draft.events), again=True, hold=draft.hold)
-    return _acting(seen, draft, desired, router, live)
+    choice = decide(seen, live, gateless=gateless)
+    if choice.desired is None:
+        made = _saving(seen, choice)
+    else:
+        made = _acting(seen, choice.draft, choice.desired, router, live)
+    return msgspec.structs.replace(made, outcome=outcome_of(seen, choice))
+
+
+def _saving(seen: Observed, choice: Choice) -> Plan:
+    """Save what was decided, and look again. A new attempt first puts away the evidence of the one before it."""
+    draft = choice.draft
+    over = [run for name in choice.over if (run := seen.run(name)) is not None]
+    retired = tuple(RetireRun(name=run.metadata.name, terminate=not run.completed) for run in over)
+    return Plan(status=draft.status, actions=retired, events=tuple(draft.events), again=True, hold=draft.hold)
 
 
 def _acting(seen: Observed, draft: Draft, desired: Desired, router: Router | None, live: Live | None) -> Plan:
-    finish(draft, creating=desired.create is not None)
-    if draft.commit:  # the progress deadline has aborted
-        return Plan(status=draft.status, events=tuple(draft.events), again=True, hold=draft.hold)
-    tidy = chores(seen, draft, live)
-    actions = (
-        *revision_marks(seen),
-        *diff(msgspec.structs.replace(desired, chores=tidy), seen, router, live),
-    )
-    actions = _merged(actions)
+    start = tuple(runs.build(seen, role, analysis) for role, analysis in draft.start)
+    desired = msgspec.structs.replace(desired, start=start, chores=chores(seen, draft, live))
+    actions = _merged((*revision_marks(seen), *diff(desired, seen, router, live)))
     check(seen, actions, live)
     told = tuple(event for action in actions for event in _events(seen, action, live))
     return Plan(
@@ -156,23 +160,6 @@ def _order(event: Event) -> int:
         case reason if reason in _LAST:
             return 4
     return 3
-
-
-def _decide(seen: Observed, draft: Draft, live: Live | None) -> Desired:
-    strategy = seen.rollout.spec.strategy
-    if strategy.blue_green is not None:
-        return bluegreen.decide(seen, draft, strategy.blue_green)
-    assert strategy.canary is not None  # `validate` has seen to it
-    return canary.decide(seen, draft, strategy.canary, live)
-
-
-def _retiring(draft: Draft, over: tuple[str, ...]) -> Plan:
-    finish(draft, creating=False)
-    runs = [draft.seen.run(name) for name in over]
-    actions = tuple(
-        RetireRun(name=run.metadata.name, terminate=not run.completed) for run in runs if run is not None
-    )
-    return Plan(status=draft.status, actions=actions, events=tuple(draft.events), again=True)
 
 
 def _invalid(seen: Observed, problems: tuple[Problem, ...]) -> Plan:
@@ -214,6 +201,7 @@ def _complaint(seen: Observed, type: str, message: str, seconds: float) -> Plan:
         status=msgspec.structs.replace(status, phase=phase, message=text),
         events=(Event(type, message, warning=True),) if is_new else (),
         wake_at=seen.now + timedelta(seconds=seconds),
+        outcome=refusal(seen, f"{type}: {message}"),
     )
 
 

@@ -162,10 +162,9 @@ def abort_cause(kind: str, run: AnalysisRun) -> str:
     return f"{kind} analysis phase {run.status.phase.lower()} ({run.metadata.name}){detail}"
 
 
-def waiting_for(draft: Draft, run: AnalysisRun | None, name: str) -> None:
-    """Say in the draft that the release waits for a run."""
-    phase = run.status.phase or "Pending" if run is not None else "Pending"
-    draft.hold = f"waiting for analysis {run.metadata.name if run is not None else name} ({phase})"
+def waiting_for(draft: Draft, role: Role) -> None:
+    """Say in the draft that the release waits for the analysis of this role (whichever attempt of it)."""
+    draft.hold = f"waiting for analysis {base_name(draft.seen, role)}"
 
 
 def _named(seen: Observed, role: Role) -> list[AnalysisRun]:

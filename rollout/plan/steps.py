@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -21,14 +21,13 @@ INCONCLUSIVE = "InconclusiveAnalysisRun"
 
 
 class StepContext(msgspec.Struct):
-    """What a step sees, and where it says what it wants: runs to `start` end up in the desired world."""
+    """What a step sees, and the draft in which it says what it wants."""
 
     seen: Observed
     draft: Draft
     live: Live | None
     steps: tuple[Step, ...]
     index: int
-    start: list[dict[str, Any]] = []
 
     @property
     def alone(self) -> bool:
@@ -172,8 +171,8 @@ class Analysis:
         run = runs.current(ctx.seen, role)
         ctx.draft.set_canary(current_step_analysis_run_status=runs.told(run))
         if run is None:
-            ctx.start.append(runs.build(ctx.seen, role, self._analysis))
-            runs.waiting_for(ctx.draft, None, runs.base_name(ctx.seen, role))
+            ctx.draft.start.append((role, self._analysis))
+            runs.waiting_for(ctx.draft, role)
             return False
         match run.status.phase:
             case "Successful":
@@ -183,7 +182,7 @@ class Analysis:
                 return False
             case "Inconclusive":
                 return overruled(ctx.draft)
-        runs.waiting_for(ctx.draft, run, run.metadata.name)
+        runs.waiting_for(ctx.draft, role)
         return False
 
 
@@ -219,6 +218,7 @@ def advance(ctx: StepContext) -> None:
         if ctx.draft.commit or not step.done(ctx):
             return
         ctx.index += 1
+        ctx.draft.passed.append(step.label())
         ctx.draft.event(
             "RolloutStepCompleted",
             f"Rollout step {ctx.index}/{len(ctx.steps)} completed ({step.label()})",

@@ -66,11 +66,11 @@ def simulate(scenario: Scenario) -> list[str]:
 
 
 def _counts(rule: str, scenario: Scenario) -> bool:
-    """With two controllers and no election, one may shrink a set while the other raises its weight.
+    """With two controllers and no election, one may shrink a set while the other raises its weight or binds to it.
 
-    No write can be preconditioned on two objects at once: only election keeps I2 there.
+    No write can be preconditioned on two objects at once: only election keeps these rules there.
     """
-    return scenario.controllers == 1 or not rule.startswith("I2")
+    return scenario.controllers == 1 or not rule.startswith(("I2", "I4", "I5"))
 
 
 class _Noise:

@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from rollout.controller import journal
 from rollout.core.actions import PatchReplicaSet
 from rollout.core.observed import hash_label
-from rollout.plan import bluegreen, canary, diff, draft, plan, sets, steps
+from rollout.plan import bluegreen, canary, decide, diff, draft, plan, sets, steps
 from tests.simulation.run import simulate
 from tests.simulation.scenario import Command, Scenario
 from tests.stories.objects import ISTIO_SUBSETS, analysis
@@ -152,11 +153,41 @@ def test_a_switch_that_status_does_not_know_of(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_status_that_is_written_at_every_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    real, counter = plan.finish, itertools.count()
+    real, counter = decide.finish, itertools.count()
 
     def restless(one: Any, *, creating: bool) -> None:
         real(one, creating=creating)
         one.set(selector=str(next(counter)))
 
-    monkeypatch.setattr(plan, "finish", restless)
+    monkeypatch.setattr(decide, "finish", restless)
     assert caught(release(), "I15") or caught(release(), "I18")
+
+
+def test_a_decision_that_is_recorded_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = journal.decision_of
+    monkeypatch.setattr(journal, "decision_of", lambda outcome, last: real(outcome, None))
+    again = release(faults=dict.fromkeys(range(8, 30, 3), "crash-after"))
+    assert caught(again, "I16")
+
+
+def test_a_decision_that_is_recorded_after_its_act(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = journal.Journal.note
+    waiting: list[Any] = []
+
+    async def late(self: Any, seen: Any, outcome: Any) -> None:
+        waiting.append((seen, outcome))
+        if len(waiting) > 1:
+            await real(self, *waiting.pop(0))
+
+    monkeypatch.setattr(journal.Journal, "note", late)
+    assert caught(release(), "I16")
+
+
+def test_a_decision_that_rests_on_what_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = journal.inputs_of
+
+    def less(*args: Any, **more: Any) -> Any:
+        return msgspec.structs.replace(real(*args, **more), runs=())
+
+    monkeypatch.setattr(journal, "inputs_of", less)
+    assert caught(release(), "I16")

@@ -13,9 +13,10 @@ import msgspec
 
 from rollout.api.analysis import COMPLETED, AnalysisRun
 from rollout.api.codec import view
-from rollout.api.meta import Key, key_of, pause_seconds
+from rollout.api.meta import Key, key_of, metadata, pause_seconds
 from rollout.api.resources import (
     ANALYSIS_RUNS,
+    DECISION_RECORDS,
     DESTINATION_RULES,
     REPLICA_SETS,
     ROLLOUTS,
@@ -38,6 +39,7 @@ from rollout.runtime.kube import Object
 from rollout.sandbox.storage import Storage
 from rollout.traffic.base import Live
 from rollout.traffic.services import selected_hash
+from tests.stories.records import Records
 
 _NEVER = datetime(2026, 1, 1, tzinfo=UTC)  # the rules ask for no time
 _WATCHED = (ROLLOUTS, REPLICA_SETS, SERVICES, VIRTUAL_SERVICES, DESTINATION_RULES, ANALYSIS_RUNS)
@@ -67,6 +69,7 @@ class Rules:
         self._clock = clock
         self._alone = alone
         self._past: dict[Key, _Past] = {}
+        self.records = Records(alone=alone)
         self.broken: list[str] = []
         self.overruled: set[str] = set()
         """AnalysisRuns that a person has overruled in the story (promoted past an inconclusive gate)."""
@@ -97,9 +100,17 @@ class Rules:
             }
 
     def _written(self, kind: str, resource: Resource, old: Object | None, new: Object | None) -> None:
+        what = f"{kind} {resource} {key_of(new or old or {})} at version {self._storage.resource_version}"
+        if resource == DECISION_RECORDS:
+            found = self.records.written(key_of(new or old or {}), old, new)
+            self.broken += [f"{rule} ({what})" for rule in found]
         if resource not in _WATCHED:
             return
-        what = f"{kind} {resource} {key_of(new or old or {})} at version {self._storage.resource_version}"
+        if resource == REPLICA_SETS and old is None and new is not None and not self.by_hand:
+            owners = metadata(new).get("ownerReferences") or ()
+            for name in [one["name"] for one in owners if one["kind"] == ROLLOUTS.kind]:
+                made = self.records.made(Key(key_of(new).namespace, name), new)
+                self.broken += [f"{rule} ({what})" for rule in made]
         for obj in self._storage.list(ROLLOUTS).items:
             try:
                 found = [f"{rule} ({what})" for rule in self._look(obj)]
@@ -202,18 +213,26 @@ class Rules:
             past.home, past.home_at = True, self._clock.now()
 
     def _recorded_first(self, seen: Observed, live: Live | None, past: _Past) -> Iterator[str]:
-        """I16: a switch and a promotion are in status before the traffic follows."""
+        """I16: a decision is recorded before its act; a switch and a promotion are in status before the traffic follows."""
         status, strategy = seen.rollout.status, seen.rollout.spec.strategy
-        if past.picture is None or not status.stable_rs or self.by_hand:
+        if self.by_hand:
+            return
+        if past.rollout is not None:
+            yield from self.records.acted(seen, past.rollout)
+        if past.picture is None or not status.stable_rs:
             return
         known = {status.stable_rs}
         if strategy.blue_green is not None:
             name = strategy.blue_green.active_service
             now, before = selected_hash(seen, name), past.picture.selectors.get(name)
             known.add(status.blue_green.active_selector)
-            if now and before is not None and now != before and now not in known and self._alone:
-                yield f"I16: the active Service is switched to {now}, which status does not name"
+            if now and before is not None and now != before:
+                yield from self.records.switched(seen, now)
+                if now not in known and self._alone:
+                    yield f"I16: the active Service is switched to {now}, which status does not name"
         elif live is not None and past.live is not None and self._alone:
+            if live.high > past.live.high:
+                yield from self.records.raised(seen, live.high)
             known.add(past.live.stable_hash)
             if live.stable_hash not in ("", *known):
                 yield f"I16: the stable destination selects {live.stable_hash}, which is not stable"

@@ -51,6 +51,7 @@ def test_names_and_subresources_are_those_that_outsiders_use():
         "analysistemplates.argoproj.io": (["at"], "Namespaced", []),
         "clusteranalysistemplates.argoproj.io": (["cat"], "Cluster", []),
         "experiments.argoproj.io": (["exp"], "Namespaced", []),
+        "decisionrecords.surefoot.dev": (["dec"], "Namespaced", []),
         "chaosruns.surefoot.dev": (["chaos"], "Namespaced", ["status"]),
         "chaostemplates.surefoot.dev": (["chaost"], "Namespaced", []),
         "chaosschedules.surefoot.dev": (["chaoss"], "Namespaced", ["status"]),
@@ -77,8 +78,8 @@ def test_fields_that_are_not_supported_yet_are_kept_so_that_they_can_be_refused(
     ("path", "value", "words"),
     [
         ("spec.strategy.blueGreen", {"activeService": "a"}, "exactly one of canary and blueGreen"),
-        ("spec.strategy.canary.steps.0", {"setWeight": 5, "pause": {}}, "a step must have exactly one kind"),
         ("spec.workloadRef", {"kind": "Deployment", "name": "web"}, "only one of template and workloadRef"),
+        ("spec.strategy.canary.steps.0", {"setWeight": 5, "pause": {}}, "a step must have exactly one kind"),
         ("spec.strategy.canary.steps.0", {}, "a step must have exactly one kind"),
         ("spec.strategy.canary.steps.0", {"setWeight": 101}, "less than or equal to 100"),
         ("spec.strategy.canary.steps.0", {"setCanaryScale": {}}, "exactly one of weight"),

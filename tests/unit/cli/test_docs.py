@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import typer
 
-from rollout.cli import exits, linting, summary, tree
+from rollout.cli import exits, history, linting, summary, tree
 from rollout.cli.main import app
 from rollout.cli.verbs import PROMOTED_BY
 
@@ -22,6 +22,8 @@ VIEWS = (
     tree.Node,
     linting.Report,
     linting.Finding,
+    history.Told,
+    history.Place,
 )
 
 
