@@ -18,6 +18,7 @@ from chaos.faults.base import Kinds
 from chaos.faults.kinds import KINDS
 from chaos.observed import Evidence
 from chaos.plan.draft import OVER
+from chaos.plan.guarded import guarded
 from chaos.plan.reaper import litter
 from chaos.plan.receipts import settled
 from chaos.plan.run import Plan, plan
@@ -84,7 +85,7 @@ class ChaosController:
         self._kube = kube
         self._clock = clock
         self.caches = caches
-        self._kinds = kinds
+        self._kinds = guarded(kinds, _defect)
         self._gather = gather
         self._instance_id = instance_id
         self._recorder = recorder
@@ -254,3 +255,7 @@ class ChaosController:
         _, troubles = await effects.apply([one for one, _ in found], {}, self._kube)
         for trouble in troubles:
             log.warning("could not remove what a fault left behind", error=trouble.message)
+
+
+def _defect(kind: str, error: Exception) -> None:
+    log.error("a kind of fault failed", kind=kind, error=f"{type(error).__name__}: {error}", exc_info=error)

@@ -7,7 +7,7 @@ the whole story.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Literal
 
 from rollout.api.resources import Resource
@@ -48,10 +48,19 @@ class Faults:
 
 
 class FaultyKube(WrappedKube):
-    """A client whose writes fail as planned. A crash ends the caller there and then."""
+    """A client whose writes fail as planned. A crash ends the caller there and then. `on_send` sees each write that
+    is really sent, just before."""
 
-    def __init__(self, kube: Kube, faults: Faults, crashed: asyncio.Event) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        faults: Faults,
+        crashed: asyncio.Event,
+        *,
+        on_send: Callable[[Change], None] = lambda _: None,
+    ) -> None:
         super().__init__(kube)
+        self._on_send = on_send
         self._faults = faults
         self._crashed = crashed
 
@@ -70,6 +79,7 @@ class FaultyKube(WrappedKube):
             case "throttled":
                 _never(sent)
                 raise Throttled("planned: too many requests", after=1.0)
+        self._on_send(change)
         result = await sent
         if kind == "crash-after":
             await self._die()

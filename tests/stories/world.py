@@ -23,11 +23,16 @@ import yaml
 
 from analysis.controller import AnalysisController
 from analysis.providers.base import Reading
+from chaos.controller.caches import Caches as ChaosCaches
+from chaos.controller.run import ChaosController, Gather
+from chaos.faults.base import Kinds
+from chaos.faults.kinds import KINDS
 from rollout.api import crds
 from rollout.api.analysis import Metric
 from rollout.api.meta import Key
 from rollout.api.resources import (
     ANALYSIS_RUNS,
+    CHAOS_RUNS,
     CRDS,
     EVENTS,
     NAMESPACES,
@@ -44,6 +49,7 @@ from rollout.sandbox.storage import Storage
 from rollout.sandbox.workloads.controllers import run_workloads
 from rollout.sandbox.workloads.podmodel import GOOD, Behaviour, PodModel
 from tests import virtual
+from tests.stories.chaos_rules import ChaosRules
 from tests.stories.faults import Faults, FaultyKube
 from tests.stories.judge import Judge
 from tests.stories.recorder import PlainRecorder
@@ -65,7 +71,8 @@ class World:
     """The running cluster. `images` says what the pods of an image do.
 
     With `answer` (what Prometheus says to a query; an exception is raised) our own analysis controller measures;
-    without it the `judge` ends the AnalysisRuns.
+    without it the `judge` ends the AnalysisRuns. `chaos` says that ChaosRuns are carried out as well, with these
+    `kinds` of faults and this way to ask the data plane.
     """
 
     def __init__(
@@ -77,8 +84,12 @@ class World:
         answer: Callable[[str], Any] | None = None,
         controllers: int = 1,
         strict: bool = True,
+        chaos: bool = False,
+        kinds: Kinds = KINDS,
+        gather: Gather | None = None,
     ) -> None:
         self.clock = clock
+        self.chaos, self.kinds, self.gather = chaos, kinds, gather
         self.answer = answer
         self.controllers = controllers
         self._strict = strict
@@ -86,6 +97,7 @@ class World:
         self.storage = Storage(clock)
         self.kube = StorageKube(self.storage, manager="kubectl")
         self.rules = Rules(self.storage, clock, alone=controllers == 1)
+        self.chaos_rules = ChaosRules(self.storage, clock)
         self.faults = faults or Faults()
         self.images: dict[str, Behaviour] = {}
         self.judge = Judge(self.storage, clock)
@@ -123,6 +135,7 @@ class World:
                 task.cancel()
         if self._strict:
             self.rules.assert_kept()
+            self.chaos_rules.assert_kept()
 
     async def _process_forever(self) -> None:
         """Our controllers, started again with empty caches whenever a fault has killed them."""
@@ -142,7 +155,8 @@ class World:
             await self.clock.sleep(1.0)
 
     async def _controllers_once(self, crashed: asyncio.Event) -> None:
-        kube = FaultyKube(StorageKube(self.storage, manager="surefoot"), self.faults, crashed)
+        ours = StorageKube(self.storage, manager="surefoot")
+        kube = FaultyKube(ours, self.faults, crashed, on_send=self.chaos_rules.sending)
         step = RolloutController(kube, self.clock, recorder=self.events)
         async with asyncio.TaskGroup() as group:
             group.create_task(step.caches.run())
@@ -150,6 +164,13 @@ class World:
             if self.answer is not None:
                 providers = {"prometheus": Scripted(self.answer)}
                 group.create_task(AnalysisController(kube, self.clock, providers, recorder=self.events).run())
+            if self.chaos:
+                caches = ChaosCaches(kube, self.clock, shared=step.caches.informers)
+                runs = ChaosController(
+                    kube, self.clock, caches, kinds=self.kinds, gather=self.gather, recorder=self.events
+                )
+                group.create_task(caches.run())
+                group.create_task(runs.run())
 
     def crash(self) -> None:
         """Kill our controllers now; they come back with empty caches."""
@@ -280,6 +301,7 @@ class World:
         end = self.clock.monotonic() + within
         while not holds():
             self.rules.assert_kept()
+            self.chaos_rules.assert_kept()
             assert self.clock.monotonic() < end, f"not within {within} s: {what}\n{self.describe()}"
             await self.clock.sleep(0.1)
         self.rules.assert_kept()
@@ -312,6 +334,7 @@ class World:
             ]
             lines.append(f"  runs: {self.runs(namespace)}")
             lines.append(f"  pods: {len(self.list(PODS, namespace))}")
+        lines += [yaml.safe_dump(run.get("status") or {}) for run in self.storage.list(CHAOS_RUNS).items]
         lines += [f"  {reason}: {message}" for reason, message in self.events.told[-15:]]
         return "\n".join(lines)
 
@@ -341,6 +364,7 @@ def play(
     answer: Callable[[str], Any] | None = None,
     controllers: int = 1,
     strict: bool = True,
+    **chaos: Any,
 ) -> World:
     """Run a story to its end; the world it has left.
 
@@ -348,7 +372,15 @@ def play(
     """
 
     async def main(clock: LoopClock) -> World:
-        world = World(clock, seed=seed, faults=faults, answer=answer, controllers=controllers, strict=strict)
+        world = World(
+            clock,
+            seed=seed,
+            faults=faults,
+            answer=answer,
+            controllers=controllers,
+            strict=strict,
+            **chaos,
+        )
         await world.run(story)
         return world
 
