@@ -13,7 +13,14 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from rollout.api.rollout import HASH_LABEL
-from rollout.core.actions import Action, CreateReplicaSet, DeleteReplicaSet, PatchReplicaSet, PointService
+from rollout.core.actions import (
+    Action,
+    CreateReplicaSet,
+    DeleteReplicaSet,
+    PatchReplicaSet,
+    PointService,
+    ScaleWorkload,
+)
 from rollout.core.capacity import least_ready, surge_and_unavailable
 from rollout.core.observed import Observed, available, hash_label
 
@@ -30,7 +37,8 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
 
     `weights` are the (canary, stable) weights of each route of ours; `shares` the largest share that any route
     gives to each hash; `selectors` what each Service of the Rollout selects; `routed` every hash
-    that a destination of the router selects, whatever its weight.
+    that a destination of the router selects, whatever its weight. `workload` are the pods that the workload
+    whose place the Rollout takes asks for.
     """
 
     replicas: int
@@ -41,6 +49,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     shares: Mapping[str, int] = {}
     selectors: Mapping[str, str] = {}
     routed: frozenset[str] = frozenset()
+    workload: int = 0
 
     @property
     def named(self) -> frozenset[str]:
@@ -57,6 +66,7 @@ def violations(before: Picture, after: Picture) -> list[str]:
         *_named_sets_stay(before, after),
         *_selectors_name_pods(before, after),
         *_bindings_have_pods(before, after),
+        *_workload_is_replaced(before, after),
     ]
 
 
@@ -132,6 +142,19 @@ def _bindings_have_pods(before: Picture, after: Picture) -> Iterable[str]:
             yield f"I5: traffic that selected {old} is bound to {new}, which has no ready pods"
 
 
+def _workload_is_replaced(before: Picture, after: Picture) -> Iterable[str]:
+    """The pods of the workload leave only for ready ones of the revision that serves."""
+    if after.workload >= before.workload:
+        return
+    counts = {pod_hash: min(one.ready, one.spec) for pod_hash, one in after.versions.items()}
+    ready = counts.get(after.stable, 0) if after.stable else max(counts.values(), default=0)
+    if after.workload + ready < after.replicas:
+        yield (
+            f"I2: the workload is shrunk to {after.workload} pods while {ready} of the {after.replicas} "
+            "that are to stand in for it are ready"
+        )
+
+
 def _shrinks(before: Picture, after: Picture) -> bool:
     return any(
         after.versions.get(pod_hash, _NONE).spec < version.spec
@@ -157,11 +180,12 @@ def picture(
             name: (service.spec.selector or {}).get(HASH_LABEL, "") for name, service in seen.services.items()
         },
         routed=frozenset(name for name in routed if name),
+        workload=seen.workload.replicas if seen.workload is not None else 0,
     )
 
 
 def after_action(before: Picture, action: Action, names: Mapping[str, str]) -> Picture:
-    """The picture after a write to a ReplicaSet or a Service. `names` maps ReplicaSet names to hashes."""
+    """The picture after a write to a ReplicaSet, a Service or the workload. `names` maps ReplicaSet names to hashes."""
     versions = dict(before.versions)
     match action:
         case CreateReplicaSet(object=obj):
@@ -173,6 +197,8 @@ def after_action(before: Picture, action: Action, names: Mapping[str, str]) -> P
             versions.pop(names[name], None)
         case PointService(name=name, hash=pod_hash):
             return msgspec.structs.replace(before, selectors={**before.selectors, name: pod_hash})
+        case ScaleWorkload(replicas=replicas):
+            return msgspec.structs.replace(before, workload=replicas)
         case _:
             return before
     return msgspec.structs.replace(before, versions=versions)

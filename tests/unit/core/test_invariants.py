@@ -68,3 +68,15 @@ def test_fewer_failed_pods_hurt_nobody() -> None:
     before = after(versions={"old": Version(6, 2), "new": Version(2, 2)}, shares={"old": 100})
     fewer = after(versions={"old": Version(4, 2), "new": Version(2, 2)}, shares={"old": 100})
     assert violations(before, fewer) == []
+
+
+@pytest.mark.parametrize(
+    ("stable", "left", "safe"),
+    [("old", 0, True), ("new", 1, False), ("new", 2, True), ("gone", 3, False), ("", 0, True)],
+)
+def test_a_workload_shrinks_only_for_ready_pods_of_the_serving_revision(
+    stable: str, left: int, safe: bool
+) -> None:
+    before = msgspec.structs.replace(BEFORE, workload=5, stable=stable)
+    broken = violations(before, msgspec.structs.replace(before, workload=left))
+    assert broken == [] if safe else ["I2: the workload" in one for one in broken] == [True]
