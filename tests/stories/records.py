@@ -6,7 +6,7 @@ show must be what was recorded last.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -28,6 +28,8 @@ class Records:
         self._known: dict[Key, list[Entry]] = {}
         self.kept = 0
         """Decisions recorded so far."""
+        self.off = False
+        """The server does not know DecisionRecords."""
 
     def written(self, key: Key, old: Object | None, new: Object | None) -> Iterator[str]:
         """The record of the Rollout `key` was written."""
@@ -59,13 +61,13 @@ class Records:
         old, new = stance(seen, before.status), stance(seen, seen.rollout.status)
         if old == new:
             return
-        if not any(_shows(new, old, entry.after) for entry in self._latest(seen.key)):
+        if not self._recorded(seen.key, lambda after: _shows(new, old, after)):
             yield f"I16: the status shows {new}, which was not recorded"
 
     def made(self, owner: Key, replica_set: Object) -> Iterator[str]:
         """We have made a ReplicaSet: its revision was recorded as begun."""
         pod_hash = (metadata(replica_set).get("labels") or {}).get(HASH_LABEL)
-        if not any(entry.after.hash == pod_hash for entry in self._latest(owner)):
+        if not self._recorded(owner, lambda after: after.hash == pod_hash):
             yield f"I16: a ReplicaSet of {pod_hash} is made, and no decision to begin it was recorded"
 
     def raised(self, seen: Observed, weight: int) -> Iterator[str]:
@@ -74,17 +76,19 @@ class Records:
         assert canary is not None
         if not any(hash_label(one) == stable for one in seen.replica_sets):
             return  # somebody has deleted the stable set: the canary is all there is
-        if not any(weight <= _weight(entry.after, canary.steps) for entry in self._latest(seen.key)):
+        if not self._recorded(seen.key, lambda after: weight <= _weight(after, canary.steps)):
             yield f"I16: the canary's weight rises to {weight}, and no step that wants so much was recorded"
 
     def switched(self, seen: Observed, pod_hash: str) -> Iterator[str]:
         """We have switched the active Service: the switch was recorded."""
-        if not any(pod_hash in (one.after.active, one.after.stable) for one in self._latest(seen.key)):
+        if not self._recorded(seen.key, lambda after: pod_hash in (after.active, after.stable)):
             yield f"I16: the active Service is switched to {pod_hash}, and no such decision was recorded"
 
-    def _latest(self, key: Key) -> list[Entry]:
+    def _recorded(self, key: Key, shown: Callable[[Stance], bool]) -> bool:
+        """Whether the decision recorded last (with several controllers: any) is one that shows itself so."""
         known = self._known.get(key, [])
-        return known[-1:] if self._alone else known
+        latest = known[-1:] if self._alone else known
+        return self.off or any(shown(entry.after) for entry in latest)
 
 
 def _shows(new: Stance, old: Stance, recorded: Stance) -> bool:

@@ -101,7 +101,7 @@ class Rules:
 
     def _written(self, kind: str, resource: Resource, old: Object | None, new: Object | None) -> None:
         what = f"{kind} {resource} {key_of(new or old or {})} at version {self._storage.resource_version}"
-        if resource == DECISION_RECORDS:
+        if resource == DECISION_RECORDS and not self.by_hand:
             found = self.records.written(key_of(new or old or {}), old, new)
             self.broken += [f"{rule} ({what})" for rule in found]
         if resource not in _WATCHED:
