@@ -11,13 +11,14 @@ import os
 import signal
 import socket
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import structlog
 
 from analysis.controller import AnalysisController
 from analysis.providers.registry import lasting_providers, providers
+from chaos.controller.together import ChaosControllers
 from rollout.api.meta import key_of
 from rollout.api.resources import ANALYSIS_RUNS, LEASES, ROLLOUTS
 from rollout.controller.metrics import CountingRecorder, ObjectMetrics
@@ -32,6 +33,7 @@ from rollout.runtime.http import HttpClient
 from rollout.runtime.kube import Kube
 from rollout.runtime.leader import Elector, FencedKube, live_holder
 from rollout.runtime.metrics import Metrics
+from rollout.runtime.runner import Runner
 from rollout.runtime.serve import HealthServer
 from rollout.runtime.watchdog import LoopWatchdog
 
@@ -178,6 +180,16 @@ class Manager:
             informer=self._step.caches.informers[ANALYSIS_RUNS],
             on_reconcile=self._metrics.reconcile("analysis"),
         )
+        self._chaos = ChaosControllers(
+            writer,
+            clock,
+            fetch=http.fetch,
+            shared=self._step.caches.informers,
+            namespaces=config.namespaces,
+            instance_id=config.instance_id,
+            recorder=counted,
+            on_reconcile=self._metrics.reconcile,
+        )
         self._watchdog = LoopWatchdog(
             clock, on_fatal=lambda lag: self._elector.give_up(f"the event loop was blocked for {lag:.1f} s")
         )
@@ -195,6 +207,7 @@ class Manager:
         async with asyncio.TaskGroup() as group:
             background = [
                 group.create_task(self._step.caches.run(), name="caches"),
+                group.create_task(self._chaos.caches.run(), name="chaos caches"),
                 group.create_task(self._recorder.run(), name="events"),
                 group.create_task(self._watchdog.run(), name="watchdog"),
                 group.create_task(self._serve(), name="metrics and health"),
@@ -217,6 +230,7 @@ class Manager:
                     # Running reconciles finish; then `run` of the runners returns and the lease is released.
                     self._step.stop()
                     self._analysis.stop()
+                    self._chaos.stop()
                     await asyncio.wait({work}, timeout=STOP_SECONDS)
         finally:
             stopped.cancel()
@@ -231,10 +245,15 @@ class Manager:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._step.run(), name="rollout controller")
             group.create_task(self._analysis.run(), name="analysis controller")
+            group.create_task(self._chaos.run(), name="chaos controllers")
+
+    @property
+    def _runners(self) -> tuple[Runner[Any], ...]:
+        return self._step.runner, self._analysis.runner, *self._chaos.runners
 
     def _doubt(self, in_doubt: bool) -> None:
         """While it is uncertain whether we lead, no new key is taken."""
-        for runner in (self._step.runner, self._analysis.runner):
+        for runner in self._runners:
             if in_doubt:
                 runner.queue.pause()
             else:
@@ -246,10 +265,12 @@ class Manager:
         self._metrics.add_elector(self._elector)
         self._metrics.add_recorder(self._recorder)
         self._metrics.add_watchdog(self._watchdog)
-        self._metrics.add_barrier(self._step.fresh)
-        for informer in self._step.caches.informers.values():
+        for barrier in (self._step.fresh, *self._chaos.barriers):
+            self._metrics.add_barrier(barrier)
+        # One series per resource: of those that both follow (chaos needs all ReplicaSets), the step controller's.
+        for informer in {**self._chaos.caches.informers, **self._step.caches.informers}.values():
             self._metrics.add_informer(informer)
-        for runner in (self._step.runner, self._analysis.runner):
+        for runner in self._runners:
             self._metrics.add_runner(runner)
 
     async def _serve(self) -> None:
@@ -268,7 +289,8 @@ class Manager:
 
     def _stall(self) -> str:
         """A watch that has been silent for minutes hides the world: better a fresh process."""
-        silent = self._step.caches.silent(2 * STALE_WATCH_SECONDS)
+        late = 2 * STALE_WATCH_SECONDS
+        silent = [*self._step.caches.silent(late), *self._chaos.silent(late)]
         return f"no word from the watches of {', '.join(silent)}" if silent else ""
 
 
