@@ -140,13 +140,17 @@ def told(run: AnalysisRun | None) -> RunStatus | None:
 
 
 def measured(run: AnalysisRun) -> bool:
-    """Whether every metric that counts has at least one measurement, and its last one was a success."""
+    """Whether every metric that counts has at least one answer, and its last one was a success.
+
+    A measurement that still lasts is no answer; when the run is ended now, those before it count.
+    """
     results = {result.name: result for result in run.status.metric_results}
     for metric in run.spec.metrics:
         result = results.get(metric.name)
-        if result is None or not result.measurements:
+        answers = [one for one in result.measurements if one.phase != "Running"] if result else []
+        if result is None or not answers:
             return False
-        if not result.dry_run and result.measurements[-1].phase != "Successful":
+        if not result.dry_run and answers[-1].phase != "Successful":
             return False
     return True
 
