@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from chaos.injector import guardian, kill, reach, tc, words
@@ -14,10 +15,17 @@ from chaos.injector import guardian, kill, reach, tc, words
 SIGNALS = ("TERM", "KILL", "INT", "HUP", "QUIT", "ABRT")
 
 
+class _Exact(argparse.ArgumentParser):
+    """Options are read as they are written, never by their beginnings."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, allow_abbrev=False)
+
+
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog="injector", description=__doc__, allow_abbrev=False)
+    made = _Exact(prog="injector", description=__doc__)
     made.add_argument("--termination-log", default=words.PLACE)
-    kinds = made.add_subparsers(dest="command", required=True)
+    kinds = made.add_subparsers(dest="command", required=True, parser_class=_Exact)
 
     netem = kinds.add_parser("netem", help="impair what this network namespace sends, until a deadline")
     netem.add_argument("--deadline", type=float, required=True, help="seconds since 1970-01-01 UTC")

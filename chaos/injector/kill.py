@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 from chaos.injector import words
 
@@ -12,7 +13,11 @@ TARGET = "SUREFOOT_TARGET_PID"
 
 
 def run(name: str, place: str = words.PLACE) -> int:
-    pid = int(os.environ.get(TARGET) or 1)
+    named = os.environ.get(TARGET)
+    if not named and not Path(place).exists():
+        message = "not in a pod (there is no termination log): process 1 would be this machine's own"
+        return words.finish(words.REFUSED, "refused", message, place=place)
+    pid = int(named or 1)
     if pid == os.getpid():
         message = "process 1 is the injector itself: the container runtime shares no process namespace with the target"
         return words.finish(words.REFUSED, "refused", message, place=place)
