@@ -20,6 +20,7 @@ from rollout.cli.commands import (
     history,
     import_,
     lint,
+    load,
     pause,
     promote,
     restart,
@@ -91,6 +92,8 @@ _add("list", chaos.schedule_list, chaos.SCHEDULE_EXAMPLES, _schedule)
 _add("run", chaos.schedule_run, chaos.SCHEDULE_EXAMPLES, _schedule)
 _add("suspend", chaos.schedule_suspend, chaos.SCHEDULE_EXAMPLES, _schedule)
 _add("resume", chaos.schedule_resume, chaos.SCHEDULE_EXAMPLES, _schedule)
+_load = _group("load", load.ABOUT)
+_add("run", load.run, load.RUN_EXAMPLES, _load)
 _import = _group("import", import_.ABOUT)
 _add("litmus", import_.litmus, import_.LITMUS_EXAMPLES, _import)
 _add("flagger", import_.flagger, import_.FLAGGER_EXAMPLES, _import)

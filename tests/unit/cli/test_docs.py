@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import typer
 
-from rollout.cli import exits, history, linting, summary, tree
+from rollout.cli import exits, history, linting, loading, summary, tree
 from rollout.cli.main import app
 from rollout.cli.verbs import PROMOTED_BY
 
@@ -24,6 +24,8 @@ VIEWS = (
     linting.Finding,
     history.Told,
     history.Place,
+    loading.Outcome,
+    loading.Judged,
 )
 
 
