@@ -16,6 +16,7 @@ from tests.sandbox.release_support import (
     Ground,
     World,
     canary,
+    example,
     processes_naming,
     rollout,
     service,
@@ -169,4 +170,18 @@ async def test_a_release_is_gated_by_a_load_test_of_its_canary(ground: Ground, w
     assert [run["status"]["phase"] for run in runs] == ["Successful"]
     one = runs[0]["status"]["metricResults"][0]["measurements"][0]
     assert one["metadata"]["target"] == f"http://{APP}-canary.{world.namespace}.svc:80"
+    await nothing_left(world)
+
+
+async def test_the_examples_of_the_documentation_run(world: World) -> None:
+    await world.apply(*example("load-gate.yaml"))
+    await world.phase("Healthy", "shop")
+    assert (await world.rollout("set", "image", "shop", "shop=shop:v2")).code == 0
+    await world.phase("Healthy", "shop", step=2)
+    assert [run["status"]["phase"] for run in world.runs()] == ["Successful"]
+    await world.apply(*example("load-locustfile.yaml"))
+    await world.until(lambda: ended(world, "shop-visitors"), "the visitors have gone")
+    one = measured(world, "shop-visitors")
+    assert one["phase"] == "Successful", one
+    assert set(json.loads(one["metadata"]["result"])["perName"]) == {"look", "buy"}
     await nothing_left(world)
