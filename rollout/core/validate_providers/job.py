@@ -33,7 +33,7 @@ def check_job(body: Mapping[str, Any], path: str) -> Iterator[Problem]:
 def check_pod(pod: Mapping[str, Any], path: str) -> Iterator[Problem]:
     """The spec of a pod that is to end: its containers, and that it does not start for ever."""
     restart = pod.get("restartPolicy")
-    if restart not in {None, "Never", "OnFailure"}:
+    if restart not in (None, "Never", "OnFailure"):
         yield invalid(f"{path}.restartPolicy", restart, 'must be "Never" or "OnFailure"')
     if not isinstance(pod.get("securityContext") or {}, Mapping):
         yield invalid(f"{path}.securityContext", pod["securityContext"], "must be an object")

@@ -65,7 +65,7 @@ def _holds(body: Mapping[str, Any], path: str) -> Iterator[Problem]:
             yield from check_condition(expression, f"{path}.expression", ("object",))
         else:
             yield invalid(f"{path}.expression", expression, "must be a text")
-    known = (body.get("group") or "", body.get("kind")) in _READY_OF_THEMSELVES
+    known = (str(body.get("group") or ""), str(body.get("kind"))) in _READY_OF_THEMSELVES
     if body.get("op") == "condition" and condition is None and expression is None and not known:
         fix = "write condition: {type: Ready}, or expression: object.status.phase == 'Active'"
         yield required(f"{path}.condition", "this kind has no readiness that we know", fix)
