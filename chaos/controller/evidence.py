@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -25,10 +26,12 @@ from chaos.faults.versions import uid_of
 from chaos.observed import Evidence, World
 from rollout.api.chaos import Receipt
 from rollout.api.codec import view
-from rollout.api.meta import Object, key_of, metadata
-from rollout.api.resources import ENVOY_FILTERS
+from rollout.api.meta import Key, Object, key_of, metadata
+from rollout.api.resources import ENVOY_FILTERS, Resource
 from rollout.errors import SurefootError
+from rollout.runtime.clock import Clock
 from rollout.runtime.http import Request, Response
+from rollout.runtime.kube import Kube
 
 LIVE = ("Planned", "Injected", "Proved")
 PORT = 15090
@@ -37,13 +40,15 @@ MAX_BYTES = 4 << 20
 MAX_PODS = 50
 """Proxies asked for one fault. Of a larger version these are enough for the proof, and `active` stays unknown."""
 FETCH_SECONDS = 2.0
-TOTAL_SECONDS = 5.0
+TOTAL_SECONDS = 2.5
 AT_ONCE = 8
 SETTLE = timedelta(seconds=2)
 """How long counters must stand still, with no request under fault, before a silenced fault counts as gone."""
 LOG_LINES = 5
+FORGET = timedelta(minutes=10)
+"""How long a receipt that nobody asks about any more is remembered."""
 _METRIC = re.compile(
-    r"envoy_http_(?:(?P<prefix>\w+?)_+)?fault_(?P<what>delays_injected|aborts_injected|active_faults)"
+    r"envoy_http_(?:(?P<prefix>\w+?)_+)?fault_(?P<what>delays_injected|aborts_injected|active_faults)(?:_total)?"
 )
 _PREFIX_LABEL = "envoy_http_conn_manager_prefix"
 
@@ -79,6 +84,26 @@ class Memory(msgspec.Struct):
     """Since when no counter has moved and no request is held, while the fault is silent."""
     expires: datetime | None = None
     last: Evidence = Evidence()
+    asked_at: datetime | None = None
+
+
+class Gatherer:
+    """`gather` as the controller calls it, for all its runs. One for the life of a process: it has the memory."""
+
+    def __init__(self, fetch: Fetch, kube: Kube, clock: Clock) -> None:
+        self._fetch = fetch
+        self._kube = kube
+        self._clock = clock
+        self._memory: dict[str, Memory] = {}
+
+    async def __call__(
+        self, wanted: Sequence[Receipt], objects: Mapping[Resource, Mapping[Key, Object]]
+    ) -> Mapping[str, Evidence]:
+        world = World(now=self._clock.now(), objects=objects)
+        return await gather(wanted, world, self._fetch, self._read_log, self._memory)
+
+    async def _read_log(self, namespace: str, pod: str, container: str) -> str:
+        return await self._kube.log(namespace, pod, container=container, tail=LOG_LINES)
 
 
 async def gather(
@@ -86,7 +111,9 @@ async def gather(
 ) -> dict[str, Evidence]:
     """Evidence by receipt id, for the mesh and network faults among the receipts that are not over."""
     live = [one for one in wanted if one.state in LIVE]
-    for id in memory.keys() - {one.id for one in live}:
+    for one in live:
+        memory.setdefault(one.id, Memory()).asked_at = world.now
+    for id in [id for id, known in memory.items() if world.now - (known.asked_at or world.now) > FORGET]:
         del memory[id]
     limit = asyncio.Semaphore(AT_ONCE)
 
@@ -97,7 +124,7 @@ async def gather(
     found: dict[str, Evidence] = {}
 
     async def look(receipt: Receipt) -> None:
-        known = memory.setdefault(receipt.id, Memory())
+        known = memory[receipt.id]
         try:
             seen = await _evidence(receipt, world, bounded, read_log, known)
         except SurefootError as error:
@@ -111,7 +138,7 @@ async def gather(
             for receipt in live:
                 group.create_task(look(receipt))
     except TimeoutError:
-        log.warning("evidence is late", missing=len(live) - len(found))
+        log.warning("evidence is late", answered=len(found), asked=len(live))
     return found
 
 
@@ -199,15 +226,20 @@ def counters(text: str, direction: str) -> Counters:
     direction in Istio; Prometheus' form of it has the prefix as a label, or in the name where no tag was extracted.
     """
     sums = {"delays_injected": 0, "aborts_injected": 0, "active_faults": 0}
-    few = "".join(
-        f"{line}\n" for line in text.splitlines() if "fault_" in line
-    )  # a proxy may ignore our filter
-    for family in text_string_to_metric_families(few):
-        for sample in family.samples:
-            found = _METRIC.fullmatch(sample.name)
-            prefix = sample.labels.get(_PREFIX_LABEL) or (found and found["prefix"]) or ""
-            if found and prefix.startswith(direction):
-                sums[found["what"]] += int(sample.value)
+    # A proxy may ignore our filter; and without a declared type the library leaves the names as they are.
+    few = "".join(f"{line}\n" for line in text.splitlines() if "fault_" in line and not line.startswith("#"))
+    try:
+        samples = [sample for family in text_string_to_metric_families(few) for sample in family.samples]
+    except (IndexError, KeyError) as error:  # the library's own on some malformed lines
+        raise ValueError("the proxy's statistics are malformed") from error
+    for sample in samples:
+        found = _METRIC.fullmatch(sample.name)
+        prefix = sample.labels.get(_PREFIX_LABEL) or (found and found["prefix"]) or ""
+        if not found or not prefix.startswith(direction):
+            continue
+        if not 0 <= sample.value < math.inf:
+            raise ValueError(f"{sample.name} is {sample.value}")
+        sums[found["what"]] += int(sample.value)
     return Counters(sums["delays_injected"], sums["aborts_injected"], sums["active_faults"])
 
 

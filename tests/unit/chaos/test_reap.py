@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from chaos.reap import main, reap
+from rollout.api.chaos import EXPIRES_AT, RECEIPT, RUN_LABEL, RUN_UID
+from rollout.api.resources import CHAOS_RUNS, ENVOY_FILTERS, NETWORK_POLICIES, Resource
+from rollout.errors import NotFound
+from rollout.runtime.kube import ListPage
+from tests.unit.chaos.faults.cluster import NOW
+
+
+class Server:
+    """The three lists that a reaper reads, and what it deletes."""
+
+    def __init__(self, objects: dict[Resource, list[dict[str, Any]]]) -> None:
+        self.objects = objects
+        self.deleted: list[tuple[Resource, str, str, str]] = []
+        self.vanish = False
+
+    async def list(self, resource: Resource, namespace: str | None = None, *, labels: str = "") -> ListPage:
+        if resource not in self.objects:
+            raise NotFound("the server could not find the requested resource")
+        assert labels == ("" if resource is CHAOS_RUNS else RUN_LABEL)
+        return ListPage(self.objects[resource], "1")
+
+    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
+        if self.vanish:
+            raise NotFound("gone already")
+        self.deleted.append((resource, namespace, name, uid))
+
+
+class Clock:
+    def now(self) -> Any:
+        return NOW
+
+
+def made(name: str, expires: str, run: str = "uid-run") -> dict[str, Any]:
+    return {
+        "metadata": {
+            "namespace": "shop",
+            "name": name,
+            "uid": f"uid-{name}",
+            "creationTimestamp": "2026-11-21T11:00:00Z",
+            "labels": {RUN_LABEL: "run", RUN_UID: run},
+            "annotations": {RECEIPT: f"receipt-{name}", EXPIRES_AT: expires},
+        }
+    }
+
+
+RUN = {"metadata": {"name": "run", "namespace": "shop", "uid": "uid-run"}, "status": {"phase": "Injecting"}}
+OLD, NEW = "2026-11-21T11:59:00Z", "2026-11-21T12:00:20Z"
+
+
+async def reaped(server: Server) -> list[str]:
+    return [f"{delete.name}: {why}" for delete, why in await reap(server, Clock())]  # type: ignore[arg-type]
+
+
+async def test_what_is_expired_is_deleted_and_what_is_not_stays() -> None:
+    server = Server(
+        {
+            ENVOY_FILTERS: [made("old", OLD), made("new", NEW)],
+            NETWORK_POLICIES: [made("policy", OLD)],
+            CHAOS_RUNS: [RUN],
+        }
+    )
+    assert await reaped(server) == ["old: its lease is over", "policy: its lease is over"]
+    assert server.deleted == [
+        (ENVOY_FILTERS, "shop", "old", "uid-old"),
+        (NETWORK_POLICIES, "shop", "policy", "uid-policy"),
+    ]
+
+
+async def test_what_nobody_owns_any_more_is_deleted() -> None:
+    server = Server(
+        {ENVOY_FILTERS: [made("orphan", NEW, run="gone")], NETWORK_POLICIES: [], CHAOS_RUNS: [RUN]}
+    )
+    assert await reaped(server) == ["orphan: its run is gone"]
+
+
+async def test_a_run_that_cannot_be_read_still_has_its_objects() -> None:
+    broken = RUN | {"spec": {"steps": "none"}}
+    server = Server({ENVOY_FILTERS: [made("new", NEW)], NETWORK_POLICIES: [], CHAOS_RUNS: [broken]})
+    assert await reaped(server) == []
+
+
+async def test_without_istio_the_policies_are_still_reaped() -> None:
+    server = Server({NETWORK_POLICIES: [made("policy", OLD)], CHAOS_RUNS: [RUN]})
+    assert await reaped(server) == ["policy: its lease is over"]
+
+
+async def test_what_has_gone_meanwhile_is_no_error() -> None:
+    server = Server({ENVOY_FILTERS: [made("old", OLD)], NETWORK_POLICIES: [], CHAOS_RUNS: [RUN]})
+    server.vanish = True
+    assert await reaped(server) == ["old: its lease is over"]
+
+
+async def test_outside_a_cluster_it_wants_to_be_told_which_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    assert await main([]) == 2
+    assert "--context" in capsys.readouterr().err
+    assert await main(["--every", "soon"]) == 2
