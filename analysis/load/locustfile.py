@@ -59,7 +59,9 @@ class Test:
         self.pacing = False
         self.reporting: set[str] = set()
         """Workers that still have to say what they counted last."""
+        self.busy: dict[str, int] = {}
         self.peaks: dict[str, int] = {}
+        """By worker: users with a request under way, now and at most."""
 
     @property
     def is_worker(self) -> bool:
@@ -72,7 +74,9 @@ class Test:
     @property
     def users(self) -> int:
         """At present: those with a request under way (open), or all that were started (closed)."""
-        return self.active if PLAN.model == "open" and not self.is_master else int(self.runner.user_count)
+        if PLAN.model == "closed":
+            return int(self.runner.user_count)
+        return sum(self.busy.values()) if self.is_master else self.active
 
     @property
     def peak_users(self) -> int:
@@ -81,7 +85,7 @@ class Test:
     def handed_over(self) -> dict[str, Any]:
         """What was counted since the last time."""
         counted, self.tally = self.tally, Tally()
-        return {"tally": counted.plain(), "peak": self.peak}
+        return {"tally": counted.plain(), "busy": self.active, "peak": self.peak}
 
 
 TEST = Test()
@@ -120,7 +124,26 @@ def session(user: Any) -> Any:
 
 
 def send(client: Any, request: Request) -> None:
-    """One request, counted as a success or a failure by its checks."""
+    """One request, counted once as a success or a failure."""
+    begun = time.perf_counter()
+    try:
+        whole = _exchange(client, request)
+    except (Exception, gevent.Timeout) as error:  # noqa: BLE001 - it cannot be sent as it is, or not be read
+        whole = False
+        TEST.environment.events.request.fire(
+            request_type=request.method,
+            name=request.name,
+            response_time=(time.perf_counter() - begun) * 1000,
+            response_length=0,
+            exception=f"{type(error).__name__}: {error}",
+            context={},
+        )
+    if not whole:
+        client.client.clientpool.close()  # its connection may hold half an answer
+
+
+def _exchange(client: Any, request: Request) -> bool:
+    """Send, and judge the answer by the request's checks. Whether there was one."""
     with (
         gevent.Timeout(PLAN.timeout),
         client.request(
@@ -137,8 +160,7 @@ def send(client: Any, request: Request) -> None:
             answer.failure(reason)
         else:
             answer.success()
-    if not answer.status_code:
-        client.client.clientpool.close()  # its connection may hold half an answer
+    return bool(answer.status_code)
 
 
 def why(answer: Any, request: Request) -> str:
@@ -328,7 +350,7 @@ def _reported(client_id: str, data: dict[str, Any], **_: Any) -> None:
 
 def _take(client_id: str, counted: dict[str, Any]) -> None:
     TEST.tally.merge_plain(counted["tally"])
-    TEST.peaks[client_id] = counted["peak"]
+    TEST.busy[client_id], TEST.peaks[client_id] = counted["busy"], counted["peak"]
 
 
 def _collect() -> int:

@@ -67,6 +67,8 @@ class LoadTest:
         test = self._test(metric, task, url)
         if test.with_secrets:
             values = {name: secrets[name] for name in placeholders(plain(metric)) if name in secrets}
+            if any(char in value for value in values.values() for char in "\r\n\0"):
+                raise ProviderError("a header's value has a line break; look at the Secret behind it")
             await self._make(SECRETS, objects.secret(test, values))
         await self._make(CONFIG_MAPS, objects.config_map(test))
         if test.plan.workers > 1:
@@ -88,6 +90,7 @@ class LoadTest:
             return await self._without_pod(test, now)
         state = _state(pod)
         if "running" not in state and "terminated" not in state:
+            _not_lost(pod)
             return _waiting(state.get("waiting") or {}, task, now)
         said = await self._said(pod)
         if said.result:
@@ -215,6 +218,14 @@ def _body(metric: Metric) -> Mapping[str, Any]:
 def _state(pod: Object) -> Mapping[str, Any]:
     statuses = (pod.get("status") or {}).get("containerStatuses") or ()
     return next((one.get("state") or {} for one in statuses if one.get("name") == CONTAINER), {})
+
+
+def _not_lost(pod: Object) -> None:
+    """A pod that has ended without its container: evicted, or refused by its node."""
+    status = pod.get("status") or {}
+    if status.get("phase") == "Failed":
+        why = ": ".join(filter(None, (status.get("reason"), status.get("message"))))
+        raise ProviderError(f"the load test's pod was lost before it ran: {why or 'no reason given'}")
 
 
 def _waiting(waiting: Mapping[str, Any], task: Task, now: datetime) -> Progress:

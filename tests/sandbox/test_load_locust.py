@@ -139,6 +139,14 @@ async def test_no_answer_is_a_failure_after_the_time_out(tmp_path: Path) -> None
     assert 500 <= result["p50"] < 5000
 
 
+async def test_a_request_that_cannot_be_sent_is_a_failure_and_says_why(tmp_path: Path) -> None:
+    odd = (Request(name="odd", headers={"x-odd": "☃"}),)
+    async with served() as server:
+        result = await result_of(tmp_path, opened(server.url, rate=10.0, duration=1.0, requests=odd))
+    assert (result["requests"], result["failures"], server.requests) == (10, 10, 0)
+    assert "invalid value for header field" in result["errors"][0]["error"]
+
+
 async def test_the_users_own_locustfile_is_counted_the_same_way(tmp_path: Path) -> None:
     text = """
 from locust import FastHttpUser, constant, task

@@ -219,6 +219,23 @@ async def test_secret_arguments_travel_in_a_secret_and_nowhere_else(world):
     assert world.names(SECRETS) == []
 
 
+async def test_a_secret_that_would_break_the_header_is_refused_before_anything_is_made(world):
+    one = metric(headers=[{"key": "authorization", "value": "Bearer {{args.token}}"}])
+    with pytest.raises(ProviderError, match="line break"):
+        await world.begin(one, {"token": "s3cret\n"})
+    assert world.names(JOBS) == world.names(SECRETS) == []
+
+
+async def test_a_pod_that_is_evicted_is_an_error(world):
+    one = metric()
+    await world.begin(one)
+    await world.pod({})
+    gone = {"phase": "Failed", "reason": "Evicted", "message": "no memory", "containerStatuses": None}
+    await world.kube.patch(PODS, "default", "main", {"status": gone}, subresource="status")
+    with pytest.raises(ProviderError, match="lost before it ran: Evicted: no memory"):
+        await world.look(one)
+
+
 async def test_a_locustfile_comes_in_line_or_from_the_users_config_map(world):
     def source(name):
         env = world.storage.get(JOBS, "default", name)["spec"]["template"]["spec"]["containers"][0]["env"]
