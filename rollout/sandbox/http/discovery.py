@@ -31,6 +31,7 @@ _SUBRESOURCES = {
     "log": _Sub(None, ("get",)),
     "finalize": _Sub(None, ("update",)),
     "binding": _Sub(("", "v1", "Binding"), ("create",)),
+    "ephemeralcontainers": _Sub(None, _READ_WRITE),
     "eviction": _Sub(("policy", "v1", "Eviction"), ("create",)),
 }
 

@@ -83,13 +83,16 @@ def container_of(pod: dict[str, Any], asked: str) -> str:
     name, spec = pod["metadata"]["name"], pod.get("spec") or {}
     ordinary = [one["name"] for one in spec.get("containers") or ()]
     initial = [one["name"] for one in spec.get("initContainers") or ()]
+    ephemeral = [one["name"] for one in spec.get("ephemeralContainers") or ()]
     if not asked and len(ordinary) == 1:
         return str(ordinary[0])
     if not asked:
         choices = f"choose one of: [{' '.join(ordinary)}]"
         if initial:
             choices += f" or one of the init containers: [{' '.join(initial)}]"
+        if ephemeral:
+            choices += f" or one of the ephemeral containers: [{' '.join(ephemeral)}]"
         raise BadRequest(f"a container name must be specified for pod {name}, {choices}")
-    if asked not in {*ordinary, *initial}:
+    if asked not in {*ordinary, *initial, *ephemeral}:
         raise BadRequest(f"container {asked} is not valid for pod {name}")
     return asked

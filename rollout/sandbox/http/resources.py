@@ -83,6 +83,7 @@ class ResourceApi:
         self._on_subresource: dict[str, dict[str, Handler]] = {
             "status": read_write,
             "scale": read_write,
+            "ephemeralcontainers": read_write,
             "finalize": {"PUT": self._replace},
             "binding": {"POST": self._bind},
             "eviction": {"POST": self._evict},

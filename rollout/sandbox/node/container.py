@@ -95,6 +95,11 @@ class Supervisor:
         """Whether this run's preStop hook has been started: it runs once."""
         self._probes = _probes(spec)
 
+    @property
+    def pid(self) -> int | None:
+        """The main process of the present run; None while there is none."""
+        return self._process.pid if self._process is not None else None
+
     async def run(self) -> None:
         """Starts the container, again as its restart policy says, until it is over or `stop` was called."""
         if not await self._resume():

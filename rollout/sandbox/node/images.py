@@ -36,7 +36,10 @@ def _own(image: str, *command: str) -> tuple[ImageEntry, ...]:
     return tuple(ImageEntry(glob, command) for glob in globs)
 
 
-BUILTIN = (*_own("surefoot/load", sys.executable, "-m", "analysis.load"),)
+BUILTIN = (
+    *_own("surefoot/load", sys.executable, "-m", "analysis.load"),
+    *_own("surefoot/injector", sys.executable, "-m", "chaos.injector"),
+)
 """Our own images. Their programs are those that the images contain, in this Python."""
 
 

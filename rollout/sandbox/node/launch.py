@@ -20,6 +20,9 @@ from rollout.errors import SurefootError
 from rollout.sandbox.node.images import Program
 
 DEFAULT_PORT = 8080
+TARGET_PID = "SUREFOOT_TARGET_PID"
+"""Environment of an ephemeral container with targetContainerName. In a cluster the two share a process namespace,
+where the target's main process is 1; here there are no such namespaces."""
 
 
 class ContainerConfigError(SurefootError):
@@ -55,8 +58,9 @@ def launch(
     ports: Mapping[int, int],
     node: Node,
     lookups: Lookups,
+    target_pid: int | None = None,
 ) -> Launch:
-    """What to run for `container`.
+    """What to run for `container`. `target_pid`: the main process of an ephemeral container's target.
 
     Later wins: `base` (the sandbox's own; its values may say $(POD_NAMESPACE) and the like), POD_* and
     PORT, the image's env, envFrom, env. `ports` says which local port stands for which container port.
@@ -70,6 +74,8 @@ def launch(
         "HOSTNAME": meta["name"],
         "PORT": str(main_port(pod, container, ports)),
     }
+    if target_pid is not None:
+        pods_own[TARGET_PID] = str(target_pid)
     sandbox = {name: expand(value, pods_own) for name, value in base.items()}
     given = {**sandbox, **pods_own, **program.env}
     own = _environment(pod, container, node, lookups)
@@ -87,6 +93,9 @@ def main_port(pod: Object, container: Mapping[str, Any], ports: Mapping[int, int
     A container that declares none gets 8080 and upwards by its place in the pod, as containers of one
     pod share an address.
     """
+    if wanted := container.get("targetContainerName"):
+        ordinary = (pod.get("spec") or {}).get("containers") or ()
+        container = next((one for one in ordinary if one["name"] == wanted), container)
     declared = container.get("ports") or ()
     if declared:
         number = int(declared[0]["containerPort"])
@@ -110,7 +119,8 @@ def references(pod: Object) -> tuple[set[str], set[str]]:
     maps: set[str] = set()
     secrets: set[str] = set()
     spec = pod.get("spec") or {}
-    for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
+    fields = ("initContainers", "containers", "ephemeralContainers")
+    for container in (one for field in fields for one in spec.get(field) or ()):
         for source in container.get("envFrom") or ():
             maps |= _named(source.get("configMapRef"))
             secrets |= _named(source.get("secretRef"))

@@ -73,6 +73,10 @@ class PodWorker:
         self._address: Address | None = None
         self._inits: list[Supervisor] = []
         self._apps: list[Supervisor] = []
+        self._extras: dict[str, tuple[Supervisor, asyncio.Task[None]]] = {}
+        """Ephemeral containers by name, and their runs."""
+        self._closed = False
+        """Whether the ordinary containers have ended for good: no ephemeral one starts any more."""
         self._dirty = asyncio.Event()
         self._leaving = asyncio.Event()
         self._telling = asyncio.Lock()
@@ -91,6 +95,7 @@ class PodWorker:
             if self._deadline is None or deadline < self._deadline:
                 self._deadline = deadline
             self._leaving.set()
+        self._start_extras()
         self._dirty.set()
 
     def vanished(self) -> None:
@@ -134,18 +139,22 @@ class PodWorker:
                 into.append(Supervisor(self, item, rule, state))  # type: ignore[arg-type]
         if self._leaving.is_set():
             return
+        self._start_extras()
         living = asyncio.create_task(self._run_containers(), name=f"containers of {self.label}")
         leaving = asyncio.create_task(self._leaving.wait())
         try:
             await asyncio.wait({living, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if self._leaving.is_set():
-                await asyncio.gather(*(item.stop(self._seconds_left) for item in (*self._inits, *self._apps)))
+                every = (*self._inits, *self._apps, *(item for item, _ in self._extras.values()))
+                await asyncio.gather(*(item.stop(self._seconds_left) for item in every))
             await living
+            await self._stop_extras()
         finally:
-            leaving.cancel()
-            living.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await living
+            self._closed = True
+            tasks = {leaving, living, *(run for _, run in self._extras.values())}
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)  # unlike awaiting each, this does not swallow our own cancellation
 
     async def _run_containers(self) -> None:
         for item in self._inits:
@@ -156,6 +165,48 @@ class PodWorker:
         async with asyncio.TaskGroup() as group:
             for item in self._apps:
                 group.create_task(item.run())
+
+    # --- ephemeral containers ---------------------------------------------------------------------
+
+    def _start_extras(self) -> None:
+        """Starts the ephemeral containers that the pod has got since, once it has its ordinary ones."""
+        if not self._apps or self._leaving.is_set() or self._closed:
+            return
+        field = "ephemeralContainers"
+        states = containers_of(self._pod, field, self.clock.now())
+        for spec, state in zip((self._pod.get("spec") or {}).get(field) or (), states, strict=True):
+            if state.name not in self._extras:
+                item = Supervisor(self, spec, "Never", state)
+                run = asyncio.create_task(self._run_extra(item), name=f"{state.name} in {self.label}")
+                self._extras[state.name] = (item, run)
+
+    async def _run_extra(self, item: Supervisor) -> None:
+        """A defect in one is told, and stops nothing else of the pod."""
+        try:
+            await item.run()
+        except Exception as error:
+            log.exception(
+                "an ephemeral container's supervisor failed", pod=self.label, container=item.now.name
+            )
+            self.emit("Failed", f"Error: {error}", warning=True)
+
+    async def _stop_extras(self) -> None:
+        """They end with the pod's ordinary containers."""
+        deadline = self.clock.monotonic() + self.grace
+        extras = tuple(self._extras.values())
+        self._closed = True
+        await asyncio.gather(*(item.stop(lambda: deadline - self.clock.monotonic()) for item, _ in extras))
+        await asyncio.gather(*(run for _, run in extras))
+
+    def _target_pid(self, spec: Mapping[str, Any]) -> int | None:
+        """The main process of the container that an ephemeral one is aimed at."""
+        wanted = spec.get("targetContainerName")
+        if not wanted:
+            return None
+        pid = next((item.pid for item in (*self._inits, *self._apps) if item.now.name == wanted), None)
+        if pid is None:
+            raise ContainerConfigError(f"unable to find target container {wanted!r}: it is not running")
+        return pid
 
     def _seconds_left(self) -> float:
         return 0.0 if self._deadline is None else self._deadline - self.clock.monotonic()
@@ -193,6 +244,7 @@ class PodWorker:
             ports=self._address.ports,
             node=self._machine.node,
             lookups=await self._lookups(),
+            target_pid=self._target_pid(spec),
         )
 
     def target(self, spec: Mapping[str, Any], launch: Launch) -> Target:
@@ -242,7 +294,9 @@ class PodWorker:
         pod = {**self._pod, "status": {**(self._pod.get("status") or {}), "podIP": self._address.ip}}
         inits = [item.now for item in self._inits]
         apps = [item.now for item in self._apps]
-        return pod_status(pod, inits, apps, self.clock.now(), self._machine.node.ip, over=self._over)
+        extras = [item.now for item, _ in self._extras.values()]
+        now, host_ip = self.clock.now(), self._machine.node.ip
+        return pod_status(pod, inits, apps, now, host_ip, over=self._over, extras=extras)
 
     async def _write_forever(self) -> None:
         while True:

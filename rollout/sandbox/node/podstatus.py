@@ -107,10 +107,12 @@ def pod_status(
     host_ip: str,
     *,
     over: bool = False,
+    extras: Sequence[Container] = (),
 ) -> dict[str, Any]:
     """The whole status of a pod whose address is already in `pod.status.podIP`.
 
-    Conditions of others (readiness gates) are kept; transition times move only with the status.
+    Conditions of others (readiness gates) are kept; transition times move only with the status. `extras` are the
+    ephemeral containers, of which nothing else depends.
     """
     before = pod.get("status") or {}
     policy = restart_policy(pod)
@@ -125,6 +127,7 @@ def pod_status(
         "startTime": before.get("startTime") or timestamp(now),
         **({"initContainerStatuses": [_container(item, init=True) for item in inits]} if inits else {}),
         "containerStatuses": [_container(item, init=False) for item in apps],
+        **({"ephemeralContainerStatuses": [_extra(item) for item in extras]} if extras else {}),
         "qosClass": before.get("qosClass") or _quality(pod),
     }
 
@@ -143,6 +146,12 @@ def _container(item: Container, *, init: bool) -> dict[str, Any]:
         "started": item.started and running,
         "ready": ended_well if init else item.ready and running,
     }
+
+
+def _extra(item: Container) -> dict[str, Any]:
+    """An ephemeral container is never ready and has no probe that could say it has started."""
+    told = _container(item, init=False)
+    return {key: value for key, value in told.items() if key != "started"} | {"ready": False}
 
 
 def _state(state: Waiting | Running | Terminated) -> dict[str, Any]:
@@ -255,12 +264,12 @@ def _quality(pod: Object) -> str:
 
 
 def containers_of(pod: Object, field: str, now: datetime) -> list[Container]:
-    """The containers of `field` ("containers" or "initContainers") as a node agent finds them when it starts.
+    """The containers of `field` (of the pod's spec) as a node agent finds them when it starts.
 
     What an earlier agent left running died with it: such a container counts one restart, and its end is
     told as the kubelet tells it of a container it can no longer find.
     """
-    name = "initContainerStatuses" if field == "initContainers" else "containerStatuses"
+    name = f"{field.removesuffix('s')}Statuses"
     known = {item["name"]: item for item in (pod.get("status") or {}).get(name) or ()}
     found = []
     for spec in (pod.get("spec") or {}).get(field) or ():

@@ -33,6 +33,11 @@ class Process:
         self._pumps = pumps
         self._ended = asyncio.create_task(self._watch(), name=f"process {inner.pid}")
 
+    @property
+    def pid(self) -> int:
+        """The process (and process group) id of the command itself."""
+        return self._inner.pid
+
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal to the whole group; nothing happens if it has ended."""
         self._inner.signal(number)

@@ -47,6 +47,9 @@ def pod_spec(spec: Object, path: str) -> Errors:
     for key in ("initContainers", "containers"):
         for place, container in items(spec, key, path):
             yield from _container(container, place, volumes, taken, initial=key == "initContainers")
+    others = set(taken)
+    for place, container in items(spec, "ephemeralContainers", path):
+        yield from _ephemeral(container, place, volumes, taken, others)
     yield from one_of(spec.get("restartPolicy"), ("Always", "Never", "OnFailure"), f"{path}.restartPolicy")
     yield from one_of(
         spec.get("dnsPolicy"),
@@ -100,6 +103,34 @@ def _container(container: Object, path: str, volumes: set[str], taken: set[str],
     for key, hook in mapping(container, "lifecycle").items():
         if isinstance(hook, dict):
             yield from _handler(hook, f"{path}.lifecycle.{key}", ("exec", "httpGet", "sleep", "tcpSocket"))
+
+
+_NOT_EPHEMERAL = (
+    "ports",
+    "resources",
+    "resizePolicy",
+    "restartPolicy",
+    "livenessProbe",
+    "readinessProbe",
+    "startupProbe",
+    "lifecycle",
+)
+
+
+def _ephemeral(container: Object, path: str, volumes: set[str], taken: set[str], others: set[str]) -> Errors:
+    """`others`: the containers that are not ephemeral."""
+    yield from _container({k: v for k, v in container.items() if k not in _NOT_EPHEMERAL}, path, volumes, taken,
+                          initial=False)  # fmt: skip
+    target = container.get("targetContainerName")
+    if target and str(target) not in others:
+        yield FieldError("FieldValueNotFound", f"{path}.targetContainerName", f'Not found: "{target}"')
+    for field in _NOT_EPHEMERAL:
+        if container.get(field):
+            yield forbidden(f"{path}.{field}", "cannot be set for an Ephemeral Container")
+    for place, mount in items(container, "volumeMounts", path):
+        for field in ("subPath", "subPathExpr"):
+            if mount.get(field):
+                yield forbidden(f"{place}.{field}", "cannot be set for an Ephemeral Container")
 
 
 def _container_ports(container: Object, path: str) -> Errors:

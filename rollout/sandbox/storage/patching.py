@@ -9,6 +9,7 @@ from rollout.runtime.kube import PATCH_MEDIA_TYPES, PatchType
 from rollout.sandbox.schema import patches
 from rollout.sandbox.schema.fields import invalid, invalid_object
 from rollout.sandbox.storage.admission import check_kind, decoding_problem, schema_of
+from rollout.sandbox.storage.pods import EPHEMERAL, with_ephemeral
 from rollout.sandbox.storage.registry import Served
 
 Object = dict[str, Any]
@@ -49,6 +50,10 @@ def appliable(served: Served, applied: Object, subresource: str) -> Object:
         named = {key: meta[key] for key in ("name", "namespace", "uid", "resourceVersion") if key in meta}
         status = {"status": applied["status"]} if "status" in applied else {}
         return {**served.type_meta, "metadata": named, **status}
+    if subresource == EPHEMERAL:
+        meta = applied.get("metadata") or {}
+        named = {key: meta[key] for key in ("name", "namespace", "uid", "resourceVersion") if key in meta}
+        return with_ephemeral({**served.type_meta, "metadata": named}, applied)
     without = {key: value for key, value in applied.items() if key != "status"}
     return {**(without if served.has_status else applied), **served.type_meta}
 

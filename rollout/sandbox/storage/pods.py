@@ -1,7 +1,8 @@
-"""The pod's own verbs, as decisions: eviction under disruption budgets, and binding to a node.
+"""The pod's own verbs, as decisions: eviction under disruption budgets, binding to a node, ephemeral containers.
 
-Contract: https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/ and
-https://kubernetes.io/docs/tasks/run-application/configure-pdb/.
+Contract: https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/,
+https://kubernetes.io/docs/tasks/run-application/configure-pdb/ and
+https://kubernetes.io/docs/concepts/workloads/pods/ephemeral-containers/.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import msgspec
 from rollout.api.meta import LabelSelector
 from rollout.api.resources import PODS
 from rollout.errors import ApiError, Throttled
-from rollout.sandbox.schema.fields import required
+from rollout.sandbox.schema.fields import FieldError, forbidden, required
 from rollout.sandbox.storage import refusals
 
 Object = dict[str, Any]
@@ -117,6 +118,36 @@ def bound(pod: Object, node: str, now: str) -> Object:
         raise refusals.conflict(PODS, meta["name"], why)
     placed = {**pod, "spec": {**spec, "nodeName": node}}
     return with_condition(placed, "PodScheduled", "", "", now)
+
+
+EPHEMERAL = "ephemeralcontainers"
+"""The subresource through which a pod gets ephemeral containers."""
+
+
+def with_ephemeral(pod: Object, source: Object) -> Object:
+    """`pod` with the ephemeral containers of `source`: nothing else is written through the subresource."""
+    spec = {key: value for key, value in (pod.get("spec") or {}).items() if key != "ephemeralContainers"}
+    wanted = (source.get("spec") or {}).get("ephemeralContainers")
+    return {**pod, "spec": spec | ({"ephemeralContainers": wanted} if wanted else {})}
+
+
+def ephemeral_errors(new: Object, old: Object | None) -> list[FieldError]:
+    """They can only be added: what is there may neither change nor go."""
+    path = "spec.ephemeralContainers"
+    wanted = {one["name"]: (index, one) for index, one in enumerate(_ephemeral(new))}
+    errors = []
+    for before in _ephemeral(old or {}):
+        name = before["name"]
+        if name not in wanted:
+            errors.append(forbidden(path, f'existing ephemeral containers "{name}" may not be removed\n'))
+        elif wanted[name][1] != before:
+            place = f"{path}[{wanted[name][0]}]"
+            errors.append(forbidden(place, f'existing ephemeral containers "{name}" may not be changed\n'))
+    return errors
+
+
+def _ephemeral(pod: Object) -> Iterable[Object]:
+    return (pod.get("spec") or {}).get("ephemeralContainers") or ()
 
 
 def with_condition(pod: Object, type: str, reason: str, message: str, now: str) -> Object:

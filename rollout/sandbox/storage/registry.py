@@ -112,7 +112,7 @@ def builtins() -> tuple[Served, ...]:
             api.PODS,
             "po",
             all_category=True,
-            subresources=("status", "binding", "eviction", "log"),
+            subresources=("status", "binding", "ephemeralcontainers", "eviction", "log"),
         ),
         _builtin(
             api.SERVICES,

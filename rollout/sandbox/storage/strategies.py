@@ -79,7 +79,10 @@ _POD_MUTABLE = (
 
 
 def _check_pod(new: Object, old: Object | None) -> list[FieldError]:
-    if old is None or _spec(new) == _spec(old):
+    if old is None:
+        given = _spec(new).get("ephemeralContainers")
+        return [forbidden("spec.ephemeralContainers", "cannot be set on create")] if given else []
+    if _spec(new) == _spec(old):
         return []
     if _frozen_part(_spec(new)) != _frozen_part(_spec(old)):
         return [forbidden("spec", _POD_MUTABLE)]

@@ -31,7 +31,7 @@ from rollout.sandbox.storage.deletion import begin_deletion, may_go
 from rollout.sandbox.storage.patching import appliable, fitting, patched
 from rollout.sandbox.storage.registry import Served
 from rollout.sandbox.storage.state import Batch, Place, State
-from rollout.sandbox.storage.strategies import Context, initial_status, strategy_of
+from rollout.sandbox.storage.strategies import Check, Context, initial_status, strategy_of
 
 Object = dict[str, Any]
 
@@ -99,7 +99,7 @@ class Writer:
         new, errors = self._admit(served, initial_status(served, new), None, options, known)
         if tracked:
             new = self._tracked(served, None, new, subresource="", options=options)
-        self._refuse_invalid(served, new, None, errors)
+        self._refuse_invalid(served, new, None, errors, strategy_of(served).check)
         if table.get(space, chosen) is not None:
             raise refusals.already_exists(served.resource, chosen, generated=bool(prefix))
         return new if options.dry_run else self._state.commit(served.bucket, None, new)
@@ -243,7 +243,8 @@ class Writer:
         if not errors and metadata.unchanged(new, live):
             return live
         new = metadata.bump_generation(served, new, live)
-        self._refuse_invalid(served, new, live, errors)
+        check = pods.ephemeral_errors if subresource == pods.EPHEMERAL else strategy_of(served).check
+        self._refuse_invalid(served, new, live, errors, check)
         if options.dry_run:
             return new
         if may_go(served.resource, new):
@@ -258,6 +259,9 @@ class Writer:
             return {**live, "spec": new.get("spec") or {}}
         if served.bucket == ("", "namespaces"):
             new = {**new, "spec": live.get("spec") or {}}
+        if subresource == pods.EPHEMERAL:
+            meta = metadata.with_meta(live, managedFields=new["metadata"].get("managedFields"))
+            return pods.with_ephemeral(meta, new)
         if subresource == "status":
             meta = metadata.with_meta(live, managedFields=new["metadata"].get("managedFields"))
             return _with_status(meta, new)
@@ -294,14 +298,16 @@ class Writer:
         return {service["spec"].get("clusterIP", "") for service in services}
 
     @staticmethod
-    def _refuse_invalid(served: Served, new: Object, live: Object | None, shape: list[FieldError]) -> None:
-        """Invalid (422) when anything is wrong with the object; `shape` is what the schema found."""
+    def _refuse_invalid(
+        served: Served, new: Object, live: Object | None, shape: list[FieldError], check: Check | None
+    ) -> None:
+        """Invalid (422) when anything is wrong with the object; `shape` is what the schema found, `check` what
+        the kind has against it."""
         meta = new["metadata"]
         errors = objectmeta.check(meta, served.check_name, namespaced=served.resource.namespaced)
         if live is not None:
             errors += metadata.update_errors(new, live)
         errors += shape
-        check = strategy_of(served).check
         if check is not None and not shape:
             errors += check(new, live)
         if errors:

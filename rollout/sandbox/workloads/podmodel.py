@@ -25,12 +25,26 @@ log = structlog.get_logger()
 NODE = "sandbox"
 
 
+class Effect(msgspec.Struct, frozen=True):
+    """What an ephemeral container does: it runs for `runs` seconds (None: to the pod's end) and ends with
+    `exit_code`; with `kills` the pod's own containers end (code 137) together with it."""
+
+    runs: float | None = 1.0
+    exit_code: int = 0
+    kills: bool = False
+
+
+def _harmless(_: Object) -> Effect:
+    return Effect()
+
+
 class Behaviour(msgspec.Struct, frozen=True):
     """What a pod does. Seconds; `None` means never.
 
     It is Running after `starts_in`, Ready `ready_in` later. `crashes_after` seconds of running it ends with
     `exit_code`; under restartPolicy Always (or OnFailure with another code than 0) it starts again after
     `restarts_in`. With `flaps_every` it loses and regains readiness in turn. It takes `stops_in` to go.
+    `ephemeral` says of an ephemeral container (as it stands in the pod's spec) what it does.
     """
 
     starts_in: float = 0.0
@@ -40,9 +54,12 @@ class Behaviour(msgspec.Struct, frozen=True):
     restarts_in: float = 10.0
     flaps_every: float | None = None
     stops_in: float = 0.0
+    ephemeral: Callable[[Object], Effect] = _harmless
 
 
 GOOD = Behaviour()
+KILLED = 137
+"""Exit code of a container that SIGKILL ended."""
 Behaviours = Callable[[Object], Behaviour]
 
 
@@ -84,6 +101,7 @@ class PodModel:
             life = self._lives[uid] = _Life(self, new)
             life.task = self._group.create_task(life.run(), name=f"pod {metadata(new)['name']}")
         life.pod = new
+        life.begin_ephemeral()
         if metadata(new).get("deletionTimestamp"):
             life.deleting.set()
 
@@ -99,6 +117,10 @@ class _Life:
         self.pod = pod
         self.deleting = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
+        self._ephemeral: dict[str, dict[str, Any]] = {}
+        """Statuses of the ephemeral containers by name."""
+        self._effects: set[asyncio.Task[None]] = set()
+        self._killed = asyncio.Event()
         self._model = model
         self._clock = model.clock
         self._behaviour = model.behaviour(pod)
@@ -113,8 +135,50 @@ class _Life:
         }
 
     def end(self) -> None:
-        if self.task is not None:
-            self.task.cancel()
+        for task in (self.task, *self._effects):
+            if task is not None:
+                task.cancel()
+
+    # --- ephemeral containers ---------------------------------------------------------------------
+
+    def begin_ephemeral(self) -> None:
+        """Play the ephemeral containers that the pod has got since."""
+        for container in (self.pod.get("spec") or {}).get("ephemeralContainers") or ():
+            if container["name"] not in self._ephemeral and not self.deleting.is_set():
+                began = {"running": {"startedAt": timestamp(self._clock.now())}}
+                self._ephemeral[container["name"]] = _ephemeral_status(container, began)
+                task = asyncio.create_task(self._affect(container, self._behaviour.ephemeral(container)))
+                self._effects.add(task)
+                task.add_done_callback(self._effects.discard)
+
+    async def _affect(self, container: Object, effect: Effect) -> None:
+        try:
+            await self._tell_ephemeral()
+            if effect.runs is None:
+                return
+            await self._clock.sleep(effect.runs)
+            if effect.kills:
+                self._killed.set()
+            ended = {"terminated": {"exitCode": effect.exit_code, "reason": _reason(effect.exit_code)}}
+            self._ephemeral[container["name"]] = _ephemeral_status(container, ended)
+            await self._tell_ephemeral()
+        except NotFound:
+            return  # the pod is gone
+
+    async def _tell_ephemeral(self) -> None:
+        meta = metadata(self.pod)
+        status = {"ephemeralContainerStatuses": list(self._ephemeral.values())}
+        patch = {"metadata": {"uid": meta["uid"]}, "status": status}
+
+        async def write() -> None:
+            try:
+                await self._model.kube.patch(
+                    PODS, meta["namespace"], meta["name"], patch, subresource="status"
+                )
+            except Conflict:
+                return  # another pod of this name
+
+        await self._write(write)
 
     async def run(self) -> None:
         try:
@@ -159,7 +223,7 @@ class _Life:
             code = await self._until_crash()
             policy = (self.pod.get("spec") or {}).get("restartPolicy") or "Always"
             again = policy == "Always" or (policy == "OnFailure" and code != 0)
-            ended = {"terminated": {"exitCode": code, "reason": "Error" if code else "Completed"}}
+            ended = {"terminated": {"exitCode": code, "reason": _reason(code)}}
             if not again:
                 await self._tell("Succeeded" if code == 0 else "Failed", ready=False, state=ended)
                 return
@@ -170,12 +234,21 @@ class _Life:
 
     async def _until_crash(self) -> int:
         plan = self._behaviour
+        self._killed.clear()
+        serving = asyncio.ensure_future(self._serve())
+        killed = asyncio.ensure_future(self._killed.wait())
         try:
             async with asyncio.timeout(plan.crashes_after):
-                await self._serve()
+                await asyncio.wait({serving, killed}, return_when=asyncio.FIRST_COMPLETED)
+            if serving.done():
+                serving.result()  # the pod is gone, or a defect
         except TimeoutError:
             return plan.exit_code
-        raise AssertionError("a pod that does not crash serves until it is cancelled")
+        else:
+            return KILLED
+        finally:
+            serving.cancel()
+            killed.cancel()
 
     async def _serve(self) -> None:
         plan = self._behaviour
@@ -252,3 +325,19 @@ class _Life:
                 await self._clock.sleep(backoff.next(""))
             else:
                 return
+
+
+def _reason(code: int) -> str:
+    return "Error" if code else "Completed"
+
+
+def _ephemeral_status(container: Object, state: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": container["name"],
+        "image": container.get("image", ""),
+        "imageID": "",
+        "ready": False,
+        "restartCount": 0,
+        "state": state,
+        "lastState": {},
+    }
