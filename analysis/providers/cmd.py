@@ -32,6 +32,8 @@ from rollout.runtime.kube import Kube, Object
 CONTAINER = "cmd"
 MAX_STDOUT = 16 * 1024
 DEFAULT_TIMEOUT = "30s"
+NOBODY = 65534
+"""Who runs the program unless the metric says: by number, so that the kubelet can tell that it is not root."""
 _RAN = "ran"
 
 
@@ -90,7 +92,11 @@ def job_spec(body: Mapping[str, Any]) -> dict[str, Any]:
     """The spec of the Job that runs the program once and is stopped at the timeout."""
     container: dict[str, Any] = {"name": CONTAINER, "image": body["image"]}
     container |= {name: body[name] for name in ("command", "args", "env", "resources") if body.get(name)}
-    pod: dict[str, Any] = {"containers": [container]}
+    user = body.get("runAsUser")
+    pod: dict[str, Any] = {
+        "securityContext": {"runAsUser": NOBODY if user is None else user},
+        "containers": [container],
+    }
     if body.get("serviceAccountName"):
         pod["serviceAccountName"] = body["serviceAccountName"]
     timeout = math.ceil(duration(str(body.get("timeout") or DEFAULT_TIMEOUT)))

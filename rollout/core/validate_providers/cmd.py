@@ -10,7 +10,9 @@ from rollout.core.checks import check_duration, check_fields, templated
 from rollout.core.problem import Problem, invalid, required
 
 MAX_TIMEOUT_SECONDS = 3600.0
-_FIELDS = frozenset({"image", "command", "args", "env", "resources", "timeout", "serviceAccountName"})
+_FIELDS = frozenset(
+    {"image", "command", "args", "env", "resources", "timeout", "serviceAccountName", "runAsUser"}
+)
 
 
 def check_cmd(body: Mapping[str, Any], path: str) -> Iterator[Problem]:
@@ -31,6 +33,9 @@ def check_cmd(body: Mapping[str, Any], path: str) -> Iterator[Problem]:
         yield invalid(f"{path}.resources", body["resources"], "must be an object")
     if not isinstance(body.get("serviceAccountName") or "", str):
         yield invalid(f"{path}.serviceAccountName", body["serviceAccountName"], "must be a text")
+    user = body.get("runAsUser")
+    if user is not None and (not isinstance(user, int) or isinstance(user, bool) or not 0 <= user < 2**31):
+        yield invalid(f"{path}.runAsUser", user, "must be the number of a user; 0 is root")
     yield from check_timeout(body.get("timeout"), f"{path}.timeout", most=MAX_TIMEOUT_SECONDS)
 
 

@@ -67,6 +67,7 @@ def test_the_smallest_bodies_are_right(body):
         ),
         ({"cmd": CMD | {"timeout": "2h"}}, 'cmd.timeout: Invalid value: "2h": must be at most 3600 s'),
         ({"cmd": CMD | {"env": [{"value": "x"}]}}, "cmd.env: Invalid value"),
+        ({"cmd": CMD | {"runAsUser": "root"}}, 'cmd.runAsUser: Invalid value: "root"'),
         ({"web": {}}, "provider.web.url: Invalid value: null: must be a URL"),
         ({"web": WEB | {"url": "http://u:p@x"}}, "must be a URL without user name or password"),
         ({"web": WEB | {"method": "DELETE"}}, "must be one of GET, POST, PUT"),
@@ -273,6 +274,11 @@ async def test_every_provider_has_a_validator_and_those_that_last_are_known_as_s
 
 
 # --- the objects --------------------------------------------------------------------------------------
+
+
+def test_a_program_is_run_by_nobody_unless_its_metric_says():
+    assert job_spec(CMD)["template"]["spec"]["securityContext"] == {"runAsUser": 65534}
+    assert job_spec(CMD | {"runAsUser": 0})["template"]["spec"]["securityContext"] == {"runAsUser": 0}
 
 
 def container(**context):
