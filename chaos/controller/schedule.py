@@ -90,6 +90,7 @@ class ScheduleController:
         )
         informers[CHAOS_SCHEDULES].on_change(lambda old, new: self.runner.add(key_of(new or old or {})))
         informers[CHAOS_RUNS].on_change(self._run_changed)
+        informers[CHAOS_TEMPLATES].on_change(self._template_changed)
 
     async def run(self) -> None:
         """Wait for the caches, then reconcile until `stop` or cancelled."""
@@ -163,6 +164,12 @@ class ScheduleController:
         for ref in metadata(run).get("ownerReferences") or ():
             if ref.get("controller") and ref.get("kind") == CHAOS_SCHEDULES.kind:
                 self.runner.add(Key(key_of(run).namespace, ref["name"]))
+
+    def _template_changed(self, old: Object | None, new: Object | None) -> None:
+        template = key_of(new or old or {})
+        for schedule in self._informers[CHAOS_SCHEDULES].store.list(template.namespace):
+            if ((schedule.get("spec") or {}).get("run") or {}).get("templateName") == template.name:
+                self.runner.add(key_of(schedule))
 
     def _ours(self, raw: Object) -> bool:
         return bool((metadata(raw).get("labels") or {}).get(INSTANCE_ID, "") == self._instance_id)

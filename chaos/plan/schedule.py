@@ -45,8 +45,6 @@ STARTING_DEADLINE_SECONDS = 300
 """How late a run may begin where the schedule does not say."""
 NEXT_TIMES = 5
 SKIPPED_LIMIT = 20
-WAKE_SECONDS = 120.0
-"""Look at the clock again at least so often: it may have been set, or the machine have slept."""
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -309,13 +307,12 @@ class _Draft:
     def look_ahead(self) -> datetime | None:
         """Put the next times into the status; when to look again at the latest."""
         ahead = calendar.next_times(self.spec, self._decided(), NEXT_TIMES, uid=self.uid)
-        soon = next((time.at for time in ahead if time.at > self.seen.now), None)
         shown = () if self.spec.suspend else tuple(timestamp(time.at) for time in ahead)
         self.set(next_times=shown, message=self._message(ahead))
-        if soon is None and self.waiting is None:
-            return None
-        latest = self.seen.now + timedelta(seconds=WAKE_SECONDS)
-        return min(soon, latest) if soon is not None else latest
+        moments = [time.at for time in ahead]
+        if self.waiting is not None:
+            moments += [moment + self._deadline() + timedelta(seconds=1) for moment in moments[:1]]
+        return next((moment for moment in sorted(moments) if moment > self.seen.now), None)
 
     def _message(self, ahead: Sequence[Time]) -> str:
         if self.spec.suspend:
