@@ -33,7 +33,7 @@ KINDS = {
     "apis__coordination.k8s.io__v1": "Lease",
     "apis__discovery.k8s.io__v1": "EndpointSlice",
     "apis__events.k8s.io__v1": "Event",
-    "apis__networking.k8s.io__v1": "Ingress",
+    "apis__networking.k8s.io__v1": "Ingress NetworkPolicy",
     "apis__apiextensions.k8s.io__v1": "CustomResourceDefinition",
 }
 

@@ -266,6 +266,10 @@ def disruption_budget(obj: Object, now: datetime) -> Cells:
 # -- networking ----------------------------------------------------------------------------------
 
 
+def network_policy(obj: Object, now: datetime) -> Cells:
+    return [name(obj), _selector(_at(obj, "spec", "podSelector")), _age(obj, now)]
+
+
 def service(obj: Object, now: datetime) -> Cells:
     spec = _at(obj, "spec")
     addresses = _list(spec, "clusterIPs") or [_word(spec, "clusterIP")]

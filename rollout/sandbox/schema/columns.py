@@ -205,6 +205,10 @@ _BUILT_IN: dict[tuple[str, str], tuple[list[Definition], Callable[[Object, datet
         [_NAME, *(_header(n) for n in ("Class", "Hosts", "Address", "Ports")), _SINCE],
         cells.ingress,
     ),
+    ("networking.k8s.io/v1", "NetworkPolicy"): (
+        [_NAME, _header("Pod-Selector"), _SINCE],
+        cells.network_policy,
+    ),
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): (
         [_NAME, {**_header("Created At", "date"), "description": _AGE_SAYS}],
         cells.definition,

@@ -222,6 +222,15 @@ def _service(obj: Object) -> None:
         _set(spec, allocateLoadBalancerNodePorts=True)
 
 
+def _network_policy(obj: Object) -> None:
+    """Without policyTypes a policy is about ingress, and about egress if it has rules for it."""
+    spec = _part(obj, "spec")
+    _set(spec, policyTypes=["Ingress", "Egress"] if spec.get("egress") else ["Ingress"])
+    for rule in _objects(spec, "ingress", "egress"):
+        for port in _objects(rule, "ports"):
+            _set(port, protocol="TCP")
+
+
 def _endpoint_slice(obj: Object) -> None:
     for port in _objects(obj, "ports"):
         _set(port, name="", protocol="TCP")
@@ -240,4 +249,5 @@ _FILLERS: dict[tuple[str, str], Callable[[Object], None]] = {
     ("autoscaling/v2", "HorizontalPodAutoscaler"): _autoscaler,
     ("batch/v1", "Job"): _job,
     ("discovery.k8s.io/v1", "EndpointSlice"): _endpoint_slice,
+    ("networking.k8s.io/v1", "NetworkPolicy"): _network_policy,
 }

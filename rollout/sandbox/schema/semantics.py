@@ -250,6 +250,22 @@ def _ingress(obj: Object) -> Errors:
                 yield invalid(f"{place}.path", text or "", "must be an absolute path")
 
 
+def _network_policy(obj: Object) -> Errors:
+    spec = mapping(obj, "spec")
+    yield from label_selector(spec.get("podSelector"), "spec.podSelector")
+    for index, kind in enumerate(spec.get("policyTypes") or ()):
+        yield from one_of(kind, ("Egress", "Ingress"), f"spec.policyTypes[{index}]")
+    for way, peers in (("ingress", "from"), ("egress", "to")):
+        for place, rule in items(spec, way, "spec"):
+            for at, port in items(rule, "ports", place):
+                yield from one_of(port.get("protocol"), PROTOCOLS, f"{at}.protocol")
+            for at, peer in items(rule, peers, place):
+                if not peer:
+                    yield required(at, "must specify a peer")
+                if "ipBlock" in peer and len(peer) > 1:
+                    yield forbidden(at, "may not specify both ipBlock and another peer")
+
+
 _MAX_DATA = 1024 * 1024
 
 
@@ -276,5 +292,6 @@ _CHECKS: dict[tuple[str, str], Callable[[Object], Errors]] = {
     ("coordination.k8s.io/v1", "Lease"): _lease,
     ("discovery.k8s.io/v1", "EndpointSlice"): _endpoint_slice,
     ("networking.k8s.io/v1", "Ingress"): _ingress,
+    ("networking.k8s.io/v1", "NetworkPolicy"): _network_policy,
     ("policy/v1", "PodDisruptionBudget"): _disruption_budget,
 }

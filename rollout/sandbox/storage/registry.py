@@ -133,6 +133,7 @@ def builtins() -> tuple[Served, ...]:
         _builtin(api.LEASES, **plain),
         _builtin(api.ENDPOINT_SLICES, subresources=()),
         _builtin(api.INGRESSES, "ing"),
+        _builtin(api.NETWORK_POLICIES, "netpol", subresources=()),
         Served(
             resource=api.CRDS,
             singular="customresourcedefinition",
