@@ -76,29 +76,40 @@ def short_header(summary: Summary, paint: Paint = plain) -> list[str]:
     ]
 
 
+_NOTE = "note"
+"""In the place of a kind: words about the node above, over the whole width."""
+
+
 def table(root: Node, now: datetime, *, width: int = 0, paint: Paint = plain) -> list[str]:
-    """NAME KIND STATUS AGE INFO, with the branches of the tree before the names."""
+    """NAME KIND STATUS AGE INFO, with the branches of the tree before the names; below them what a node has to say."""
     rows = list(_rows(root, now, "", ""))
-    texts = [[branch + name, kind, status, since, info] for branch, name, kind, status, since, info in rows]
+    nodes = [row for row in rows if row[2] != _NOTE]
+    texts = [[branch + name, kind, status, since, info] for branch, name, kind, status, since, info in nodes]
     texts.insert(0, ["NAME", "KIND", "STATUS", "AGE", "INFO"])
     others = [max(len(row[i]) for row in texts) for i in range(1, 5)]
     room = width - sum(others) - 2 * len(others) if width else 0
     if room > 0:
-        for line, (branch, name, *_) in zip(texts[1:], rows, strict=True):
+        for line, (branch, name, *_) in zip(texts[1:], nodes, strict=True):
             line[0] = branch + shorten(name, room - len(branch))
     widths = [max(len(row[i]) for row in texts) for i in range(4)]
-    lines = []
-    for index, (name, kind, status, since, info) in enumerate(texts):
-        colour = icon(rows[index - 1][3].partition(" ")[2])[1] if index and status else "bold"
-        cells = [
-            name.ljust(widths[0]),
-            kind.ljust(widths[1]),
-            paint(status.ljust(widths[2]), colour) if index else status.ljust(widths[2]),
-            since.ljust(widths[3]),
-            info,
-        ]
-        lines.append("  ".join(cells).rstrip())
+    drawn = iter(_line(cells, widths, paint, heading=not index) for index, cells in enumerate(texts))
+    lines = [next(drawn)]
+    for branch, words, kind, *_ in rows:
+        if kind == _NOTE:
+            lines.append(branch + (shorten(words, width - len(branch)) if width else words))
+        else:
+            lines.append(next(drawn))
     return lines
+
+
+def _line(texts: Sequence[str], widths: Sequence[int], paint: Paint, *, heading: bool) -> str:
+    name, kind, status, since, info = texts
+    padded = status.ljust(widths[2])
+    if not heading:
+        padded = paint(padded, icon(status.partition(" ")[2])[1] if status else "bold")
+    return "  ".join(
+        [name.ljust(widths[0]), kind.ljust(widths[1]), padded, since.ljust(widths[3]), info]
+    ).rstrip()
 
 
 def _rows(
@@ -108,6 +119,8 @@ def _rows(
     kind = "" if node.kind == "Revision" else node.kind
     status = f"{icon(node.status)[0]} {node.status}" if kind else ""
     yield branch + sign, node.name, kind, status, age(node.created, now), ",".join(node.info)
+    for words in node.progress:
+        yield below + ("│  " if node.children else "   "), words, _NOTE, "", "", ""
     for index, child in enumerate(node.children):
         last = index == len(node.children) - 1
         yield from _rows(child, now, below + ("└──" if last else "├──"), below + ("   " if last else "│  "))

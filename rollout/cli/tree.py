@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from analysis.lasting import PROGRESS
 from rollout.api.meta import View, time_of
 from rollout.api.rollout import HASH_LABEL, REVISION, SCALE_DOWN_DEADLINE, Rollout
 from rollout.cli.phase import pause_ends
@@ -18,7 +19,10 @@ Object = Mapping[str, Any]
 
 
 class Node(View, frozen=True, omit_defaults=False):
-    """One line of the tree. `info` are short words: roles, ready:1/1, restarts:2, delay:30s, measurement counts."""
+    """One line of the tree. `info` are short words: roles, ready:1/1, restarts:2, delay:30s, measurement counts.
+
+    `progress` are sentences about what lasts: how far a load test is.
+    """
 
     kind: str
     name: str
@@ -26,6 +30,7 @@ class Node(View, frozen=True, omit_defaults=False):
     created: str = ""
     info: tuple[str, ...] = ()
     message: str = ""
+    progress: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
     children: tuple[Node, ...] = ()
 
@@ -168,7 +173,17 @@ def _run_node(run: Object) -> Node:
         created=_creation(run),
         info=tuple(f"{sign} {totals[field]}" for field, sign in _COUNTS if totals[field]),
         message=str(status.get("message") or ""),
+        progress=tuple(_progress(status)),
     )
+
+
+def _progress(status: Object) -> Iterator[str]:
+    """How far the measurements are that last: a load test, a Job, chaos."""
+    for result in status.get("metricResults") or []:
+        for measurement in (result.get("measurements") or [])[-1:]:
+            said = (measurement.get("metadata") or {}).get(PROGRESS)
+            if measurement.get("phase") == "Running" and said:
+                yield f"{result.get('name')}: {said}"
 
 
 def owned(objects: Iterable[Object], uid: str) -> list[Object]:

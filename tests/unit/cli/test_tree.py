@@ -48,6 +48,31 @@ def test_the_whole_picture_of_a_canary():
     ]
 
 
+LOAD = "42 s of 60 s, 198 requests/s, 0.3 % failed, p95 41 ms"
+
+
+def loaded():
+    run = world.run("web-frontend-7bf9d4c8d-2", 2, "Running", successful=1)
+    ended = {"phase": "Successful", "metadata": {"progress": "old"}}
+    running = {"phase": "Running", "metadata": {"progress": LOAD}}
+    run["status"]["metricResults"] += [
+        {"name": "load", "measurements": [ended, running]},
+        {"name": "done", "measurements": [ended]},
+    ]
+    return shown(runs=[run])
+
+
+def test_a_load_test_that_goes_on_is_told_below_its_run_over_the_whole_width():
+    lines = tree_text(loaded(), world.NOW)
+    place = next(i for i, line in enumerate(lines) if "AnalysisRun" in line)
+    assert lines[place + 1] == f"│        load: {LOAD}"
+    plainly = tree_text(shown(), world.NOW)
+    assert lines[:place] == plainly[:place], "the columns stay where they are"
+    assert lines[place + 2 :] == plainly[place + 1 :]
+    (narrow,) = [line for line in tree_text(loaded(), world.NOW, width=60) if "load: " in line]
+    assert len(narrow) <= 60
+
+
 def test_what_belongs_to_others_is_left_out():
     foreign = world.replica_set("zzz", 3, 1, "other:v1")
     foreign["metadata"]["ownerReferences"][0]["uid"] = "somebody-else"
