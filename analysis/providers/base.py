@@ -90,7 +90,8 @@ class Lasting(Protocol):
     """Measures one metric by something that exists in the API meanwhile: a Job, a load test, a chaos run.
 
     Names of what it makes are computed from the task, and all of it is owned by the AnalysisRun. It keeps nothing
-    between calls but what `begin` and `look` return as metadata, which is saved in the measurement. A call that takes
+    between calls but what `begin` and `look` return as metadata, which is saved in the measurement (the keys in
+    `analysis.lasting.OWN_KEYS` are the controller's own, and are dropped from what a provider returns). A call that takes
     longer than a minute is cancelled. Errors of the API that pass (not reachable, throttled, a conflict) may be let
     through from any call: it is made again later. Other errors are as good as a ProviderError.
     """
