@@ -6,8 +6,9 @@ broken rule is kept with the write that broke it, and fails the story at its nex
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
@@ -24,11 +25,12 @@ from rollout.api.resources import (
     VIRTUAL_SERVICES,
     Resource,
 )
-from rollout.api.rollout import HASH_LABEL, REVISION, SCALE_DOWN_DEADLINE, Rollout
+from rollout.api.rollout import HASH_LABEL, REVISION, SCALE_DOWN_DEADLINE, Rollout, WorkloadRef
 from rollout.api.workload import ReplicaSet, Service
 from rollout.core.invariants import Picture, Version, violations
 from rollout.core.observed import Observed, hash_label
 from rollout.core.references import references
+from rollout.core.workload import RESOURCES, filled, ref_of, remembered
 from rollout.errors import ApiError, InvalidSpec
 from rollout.plan import safety
 from rollout.plan.references import route_keys, router_for
@@ -176,15 +178,29 @@ class Rules:
         for resource, key in route_keys(rollout):
             if self._storage.exists(resource, key.namespace, key.name):
                 routes[resource, key] = self._storage.get(resource, key.namespace, key.name)
+        sets = tuple(view(one, ReplicaSet) for one in owned(REPLICA_SETS))
+        if ref := ref_of(raw):
+            raw = dict(self._with_workload(raw, ref, sets))
+            rollout = view(raw, Rollout)
         return Observed(
             now=_NEVER,
             rollout=rollout,
             raw=raw,
-            replica_sets=tuple(view(one, ReplicaSet) for one in owned(REPLICA_SETS)),
+            replica_sets=sets,
             runs=tuple(view(one, AnalysisRun) for one in owned(ANALYSIS_RUNS)),
             services=services,
             routes=routes,
         )
+
+    def _with_workload(
+        self, raw: Object, ref: WorkloadRef, sets: tuple[ReplicaSet, ...]
+    ) -> Mapping[str, Any]:
+        """The Rollout with its workload's template, or while that is away the last one that it wanted."""
+        resource, namespace = RESOURCES[ref.kind], raw["metadata"]["namespace"]
+        if self._storage.exists(resource, namespace, ref.name):
+            return filled(raw, ref, self._storage.get(resource, namespace, ref.name))
+        wanted = (raw.get("status") or {}).get("currentPodHash")
+        return remembered(raw, next((one for one in sets if hash_label(one) == wanted), None))
 
     def _home_and_kept(self, seen: Observed, live: Live | None, past: _Past) -> Iterator[str]:
         """I6: after an abort traffic goes home, nothing raises it again, and the canary leaves after its delay."""

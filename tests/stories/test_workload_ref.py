@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import random  # noqa: TID251 - seeded
 from typing import Any
 
 import pytest
 import yaml
 
-from rollout.api.resources import DEPLOYMENTS, REPLICA_SETS
+from rollout.api.resources import DEPLOYMENTS, PODS, REPLICA_SETS
 from rollout.api.rollout import HASH_LABEL
 from rollout.runtime.kube import Object
 from rollout.sandbox.workloads.podmodel import Behaviour
@@ -34,13 +35,15 @@ def deployment(*, name: str = "web", replicas: int = 5, image: str = "web:v1", *
     }
 
 
-def referring(mode: str | None = None, *steps: Object, replicas: int | None = 5, **ref: Any) -> Object:
-    obj = rollout(canary(*steps))
+def referring(
+    mode: str | None = None, *steps: Object, replicas: int | None = 5, kind: str = "Deployment", **fields: Any
+) -> Object:
+    obj = rollout(canary(*steps), **fields)
     spec = obj["spec"]
     del spec["template"], spec["selector"], spec["replicas"]
     if replicas is not None:
         spec["replicas"] = replicas
-    spec["workloadRef"] = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", **ref}
+    spec["workloadRef"] = {"apiVersion": "apps/v1", "kind": kind, "name": "web"}
     if mode is not None:
         spec["workloadRef"]["scaleDown"] = mode
     return obj
@@ -77,14 +80,14 @@ def available(world: World) -> int:
 
 
 def guard(world: World) -> list[int]:
-    """Every count that the Deployment is given; each must leave the wanted capacity there."""
+    """Every count that the Deployment is given; each that is not a person's must leave the wanted capacity there."""
     counts: list[int] = []
 
     def check(*_: object) -> None:
         if not world.storage.exists(DEPLOYMENTS, NAMESPACE, "web"):
             return
         now = left(world)
-        if counts and now < counts[-1]:
+        if counts and now < counts[-1] and not world.rules.by_hand:
             assert now + available(world) >= world.rollout("web")["spec"]["replicas"]
         if not counts or now != counts[-1]:
             counts.append(now)
@@ -358,3 +361,87 @@ def test_a_migration_survives_every_fault_at_every_write(kind: Kind, writes: int
         faults = Faults({number: kind})
         play(migration, faults=faults, seed=number)
         assert faults.count >= number
+
+
+def test_a_rollout_that_goes_over_to_a_reference_keeps_its_pods() -> None:
+    async def story(world: World) -> None:
+        world.apply(rollout(canary({"setWeight": 20}, {"pause": {}})))
+        await world.phase("web", "Healthy")
+        before = [one["metadata"]["uid"] for one in world.list(PODS)]
+        world.apply(deployment(replicas=0))
+        ref = {"kind": "Deployment", "name": "web", "scaleDown": "onsuccess"}
+        world.edit("web", {"template": None, "workloadRef": ref})
+        await world.phase("web", "Healthy")
+        await world.rest(60)
+        assert [one["metadata"]["uid"] for one in world.list(PODS)] == before
+        assert len(ours(world)) == 1
+        assert world.status("web")["workloadObservedGeneration"] == "1"
+
+    play(story)
+
+
+async def random_migration(world: World, dice: random.Random) -> None:
+    """Releases, sizes, aborts and the Deployment's absence in any order; then everything is left to settle."""
+    world.images["*"] = Behaviour(ready_in=dice.choice([0.5, 2.0, 8.0]))
+    world.images["web:bad"] = Behaviour(ready_in=None)
+    source = deployment(replicas=dice.randint(1, 6))
+    world.apply(source)
+    await world.rest(dice.choice([0, 1, 20]))
+    guard(world)
+    mode = dice.choice(["onsuccess", "progressively"])
+    steps = [{"setWeight": dice.choice([20, 50])}, {"pause": {"duration": dice.randint(1, 5)}}]
+    world.apply(referring(mode, *steps, replicas=dice.randint(1, 6), progressDeadlineSeconds=60))
+    for _ in range(dice.randint(2, 8)):
+        await world.rest(dice.choice([0.1, 1.0, 5.0, 30.0]))
+        there = world.storage.exists(DEPLOYMENTS, NAMESPACE, "web")
+        match dice.choice(["image", "image", "size", "scale", "abort", "retry", "gone", "pause", "crash"]):
+            case "image" if there:
+                set_image(world, dice.choice(["web:v1", "web:v2", "web:v3", "web:bad"]))
+            case "size" if there:
+                world.rules.by_hand = True
+                world.patch(DEPLOYMENTS, "web", {"spec": {"replicas": dice.randint(0, 6)}})
+                world.rules.by_hand = False
+            case "scale":
+                world.edit("web", {"replicas": dice.randint(1, 6)})
+            case "abort":
+                world.command("web", {"abort": True})
+            case "retry":
+                world.command("web", {"abort": False})
+            case "gone" if there:
+                world.storage.delete(DEPLOYMENTS, NAMESPACE, "web")
+            case "gone":
+                world.rules.by_hand = True
+                world.apply(source)
+                world.rules.by_hand = False
+            case "pause":
+                world.edit("web", {"paused": not world.rollout("web")["spec"].get("paused")})
+            case "crash":
+                world.crash()
+    await world.rest(30)
+    world.faults.stop()
+    if not world.storage.exists(DEPLOYMENTS, NAMESPACE, "web"):
+        world.rules.by_hand = True
+        world.apply(source)
+        world.rules.by_hand = False
+    set_image(world, "web:end")
+    world.edit("web", {"paused": False})
+    await world.until("seen", lambda: "web:end" in ours(world))
+    if world.status("web").get("abort"):
+        world.command("web", {"abort": False})
+    wanted = world.rollout("web")["spec"]["replicas"]
+    await world.until(
+        "the end",
+        lambda: (
+            world.status("web")["phase"] == "Healthy"
+            and left(world) == 0
+            and {image: size for image, size in ours(world).items() if size} == {"web:end": wanted}
+        ),
+        within=3600,
+    )
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_whatever_happens_on_the_way_capacity_comes_first_and_the_end_is_the_same(seed: int) -> None:
+    dice = random.Random(seed)
+    planned: dict[int, Kind] = {dice.randint(1, 40): dice.choice(KINDS) for _ in range(dice.randint(0, 4))}
+    play(lambda world: random_migration(world, dice), faults=Faults(planned), seed=seed)
