@@ -7,12 +7,15 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
+from chaos.plan.switch import releases_held
 from rollout.api.analysis import AnalysisRun, AnalysisTemplate
+from rollout.api.chaos import ChaosSwitch
 from rollout.api.codec import view
 from rollout.api.meta import Key, key_of, metadata
 from rollout.api.resources import (
     ANALYSIS_RUNS,
     ANALYSIS_TEMPLATES,
+    CHAOS_SWITCHES,
     CLUSTER_ANALYSIS_TEMPLATES,
     DEPLOYMENTS,
     DESTINATION_RULES,
@@ -73,6 +76,7 @@ class Caches:
             CLUSTER_ANALYSIS_TEMPLATES: informer(CLUSTER_ANALYSIS_TEMPLATES),
             VIRTUAL_SERVICES: informer(VIRTUAL_SERVICES, optional=True),
             DESTINATION_RULES: informer(DESTINATION_RULES, optional=True),
+            CHAOS_SWITCHES: informer(CHAOS_SWITCHES, optional=True),
             DEPLOYMENTS: informer(DEPLOYMENTS),
         }
         # Deployments are followed from the first Rollout on that reads its pods from one.
@@ -111,6 +115,10 @@ class Caches:
 
     def rollouts(self) -> Sequence[Key]:
         return self.informers[ROLLOUTS].store.keys()
+
+    def held(self) -> str:
+        """Why no new version may begin now; "" when it may."""
+        return releases_held(view(one, ChaosSwitch) for one in self.informers[CHAOS_SWITCHES].store)
 
     def referring_to(self, resource: Resource, key: Key) -> Iterable[Key]:
         """The Rollouts that name this object."""

@@ -14,7 +14,7 @@ import structlog
 from rollout import effects
 from rollout.api import codec
 from rollout.api.meta import Key, ObjectMeta, key_of, metadata
-from rollout.api.resources import ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS, Resource
+from rollout.api.resources import ANALYSIS_RUNS, CHAOS_SWITCHES, REPLICA_SETS, ROLLOUTS, Resource
 from rollout.api.rollout import INSTANCE_ID, Rollout, RolloutStatus
 from rollout.controller.caches import Caches
 from rollout.controller.journal import Journal
@@ -24,6 +24,7 @@ from rollout.core.observed import Observed
 from rollout.core.problem import Problem
 from rollout.core.validate import validate
 from rollout.errors import InvalidSpec, InvariantBroken
+from rollout.plan.hold import told, without_new
 from rollout.plan.plan import BROKEN_RETRY_SECONDS, Plan, plan, plan_abort
 from rollout.plan.references import without_gates
 from rollout.runtime.clock import Clock
@@ -116,7 +117,10 @@ class RolloutController:
             decision = plan(seen, problems)
         else:
             seen = await self.caches.observe(raw, rollout, now, resolved.workload)
-            decision = plan(seen)
+            why = self.caches.held()
+            before = without_new(seen) if why else None
+            seen = before or seen
+            decision = plan(seen) if before is None else told(plan(before), before, why)
         after = await self._carry_out(seen, decision)
         if decision.broken:
             raise InvariantBroken(f"{decision.broken} (Rollout {key})")
@@ -189,6 +193,9 @@ def _waker(
             for ref in metadata(obj).get("ownerReferences") or ():
                 if ref.get("controller") and ref.get("kind") == ROLLOUTS.kind:
                     runner.add(Key(key.namespace, ref["name"]))
+        elif resource is CHAOS_SWITCHES:
+            for one in caches.rollouts():
+                runner.add(one)
         else:
             for one in caches.referring_to(resource, key):
                 runner.add(one)

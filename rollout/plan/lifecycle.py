@@ -70,7 +70,7 @@ def steps_of(seen: Observed) -> tuple[Step, ...]:
 
 def _reset(draft: Draft, seen: Observed, steps: tuple[Step, ...]) -> None:
     """Start the revision from its first step, or from its end where steps have nothing to add."""
-    skipped = _why_skip(seen)
+    skipped = why_skip(seen)
     index = (len(steps) if skipped else 0) if steps else None
     draft.set(
         abort=False,
@@ -90,7 +90,7 @@ def _reset(draft: Draft, seen: Observed, steps: tuple[Step, ...]) -> None:
         draft.event("SkipSteps", f"{skipped}: all steps are skipped")
 
 
-def _why_skip(seen: Observed) -> str:
+def why_skip(seen: Observed) -> str:
     """Why the steps have nothing to add, "" when they have."""
     sets = seen.sets
     if not seen.rollout.status.stable_rs:
