@@ -22,10 +22,10 @@ PREFIX = "#/components/schemas/"
 
 KINDS = {
     "api__v1": (
-        "Namespace Node Pod Service ConfigMap Secret ServiceAccount Event Binding "
+        "Namespace Node Pod PodTemplate Service ConfigMap Secret ServiceAccount Event Binding "
         "Status DeleteOptions Eviction Scale"
     ),
-    "apis__apps__v1": "ReplicaSet Deployment",
+    "apis__apps__v1": "ReplicaSet Deployment StatefulSet",
     "apis__autoscaling__v1": "Scale",
     "apis__autoscaling__v2": "HorizontalPodAutoscaler",
     "apis__batch__v1": "Job",

@@ -155,7 +155,7 @@ def expiry(obj: Object) -> datetime | None:
         at = time_of(str(text))
     except ValueError:
         at = None
-    if at is None or at.tzinfo is None:
+    if at is None:
         raise InvalidSpec(f"metadata.annotations[{EXPIRES_AT}]: {text!r} is not a time as in RFC 3339")
     return at
 

@@ -242,6 +242,7 @@ def _secret(obj: Object) -> None:
 
 _FILLERS: dict[tuple[str, str], Callable[[Object], None]] = {
     ("v1", "Pod"): _pod,
+    ("v1", "PodTemplate"): _template,
     ("v1", "Secret"): _secret,
     ("v1", "Service"): _service,
     ("apps/v1", "Deployment"): _deployment,

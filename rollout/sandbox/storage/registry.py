@@ -114,6 +114,7 @@ def builtins() -> tuple[Served, ...]:
             all_category=True,
             subresources=("status", "binding", "ephemeralcontainers", "eviction", "log"),
         ),
+        _builtin(api.POD_TEMPLATES, subresources=()),
         _builtin(
             api.SERVICES,
             "svc",
