@@ -26,7 +26,7 @@ from rollout.controller.rollout import RolloutController
 from rollout.errors import ConfigError, Forbidden, NotFound, SurefootError
 from rollout.runtime import logs
 from rollout.runtime.client import HttpKube
-from rollout.runtime.clock import Clock, FastClock, SystemClock
+from rollout.runtime.clock import Clock, SystemClock
 from rollout.runtime.config import Connection, load
 from rollout.runtime.events import Recorder
 from rollout.runtime.http import HttpClient
@@ -185,7 +185,7 @@ class Manager:
             clock,
             fetch=http.fetch,
             shared=self._step.caches.informers,
-            calendar=FastClock(config.schedule_speed) if config.schedule_speed != 1 else clock,
+            schedule_speed=config.schedule_speed,
             namespaces=config.namespaces,
             instance_id=config.instance_id,
             recorder=counted,

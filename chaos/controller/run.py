@@ -126,8 +126,10 @@ class ChaosController:
             self._validated.pop(key, None)
             self.fresh.forget(key)
             return None
-        await self.caches.wait_world()
-        if (raw.get("status") or {}).get("phase") in (None, "", "Pending"):
+        phase = (raw.get("status") or {}).get("phase") or "Pending"
+        if phase != "Completed":
+            await self.caches.wait_world()
+        if phase == "Pending":
             # One at a time: each sees what those before it were let to do.
             async with self._admission:
                 return await self._admit(key)

@@ -31,8 +31,8 @@ class ChaosControllers:
     """Runs, schedules and switches. `caches.run` goes before and independently of `run`: a standby keeps them warm.
 
     `shared` are informers that somebody else runs, `fetch` asks the proxies of a mesh for their statistics.
-    `on_reconcile(name)` gives the callback that is told every outcome of the controller of that name. `calendar` is the
-    clock that schedules go by, where it is another one.
+    `on_reconcile(name)` gives the callback that is told every outcome of the controller of that name. Schedules go by
+    a calendar that is `schedule_speed` times as fast as `clock`.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class ChaosControllers:
         *,
         fetch: Fetch,
         shared: Mapping[Resource, Informer],
-        calendar: Clock | None = None,
+        schedule_speed: float = 1.0,
         namespaces: Sequence[str] = (),
         instance_id: str = "",
         recorder: Recorder | None = None,
@@ -63,7 +63,7 @@ class ChaosControllers:
             kube,
             clock,
             informers,
-            calendar=calendar,
+            speed=schedule_speed,
             instance_id=instance_id,
             recorder=recorder,
             on_reconcile=on_reconcile("chaos schedule"),
