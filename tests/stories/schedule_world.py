@@ -11,6 +11,7 @@ import yaml
 
 from analysis.controller import AnalysisController
 from analysis.providers.base import Reading
+from analysis.providers.chaos import Chaos
 from analysis.providers.kubernetes import Kubernetes
 from chaos.controller.caches import Caches
 from chaos.controller.run import ChaosController
@@ -84,6 +85,7 @@ class ScheduleWorld(World):
             "prometheus": Asked(self._answer, lambda body: body["query"]),
             "http": Asked(self._answer, lambda body: body["url"]),
             "kubernetes": Kubernetes(kube),
+            "chaos": Chaos(kube),
         }
         schedules = ScheduleController(kube, self.clock, caches.informers, recorder=self.events)
         runs = [step.caches.run(), caches.run(), schedules.run()]
