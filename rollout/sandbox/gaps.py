@@ -54,7 +54,7 @@ _GAPS = (
     ),
     Gap(
         "network",
-        "NetworkPolicies, Ingresses, LoadBalancer and NodePort Services, and ExternalName have no effect.",
+        "NetworkPolicies (objects with schema and rules only), Ingresses, LoadBalancer and NodePort Services, and ExternalName have no effect.",
         "The gateway's address reaches every Service and host by its Host header.",
     ),
     Gap(
@@ -70,8 +70,23 @@ _GAPS = (
     ),
     Gap(
         "mesh",
-        "Callers are known by namespace only (the user part of HTTP_PROXY).",
-        "source_workload and its like are always `unknown`; a match by sourceLabels is left out and reported.",
+        "Callers are known by their proxy URL only (HTTP_PROXY: namespace, and for pods their name).",
+        "source_workload and its like are always `unknown`; a match by sourceLabels is left out and reported; a client "
+        "in a pod that ignores HTTP_PROXY, or names another one, is not the pod to the mesh.",
+    ),
+    Gap(
+        "mesh",
+        "Of EnvoyFilter only HTTP faults are served: an HTTPFault with delay or abort, INSERT_BEFORE the router, "
+        "SIDECAR_INBOUND or SIDECAR_OUTBOUND, in the object's own namespace.",
+        "Everything else is said in status (Reconciled False), and nothing of such an object is served. Of two outbound "
+        "faults for the same calls the older is served; so it is refused beside a VirtualService's fault on such a route.",
+    ),
+    Gap(
+        "mesh",
+        "Faults have no injected sidecars to configure: a request of a selected pod goes through one more listener of the "
+        "one Envoy, and only while a fault is there.",
+        "A pod that cannot be connected to behind a fault is tried elsewhere as without it; in Istio the caller gets a 503. "
+        "An expired object (annotation surefoot.dev/expires-at) counts as absent; Istio needs somebody to delete it.",
     ),
     Gap(
         "mesh",

@@ -17,9 +17,14 @@ GAPS: tuple[str, ...] = (
         " local port, told in PORT and in the annotation sandbox.surefoot.dev/ports."
     ),
     (
-        "Not there: gRPC and HTTPS probes, restartable init containers (sidecars), ephemeral containers, exec and"
+        "Not there: gRPC and HTTPS probes, restartable init containers (sidecars), exec, attach and"
         " port-forward, pod-level activeDeadlineSeconds, service environment variables, container resize,"
         " terminationMessagePath, security contexts."
+    ),
+    (
+        "Ephemeral containers are processes beside the pod's. With targetContainerName they share no process namespace"
+        " with the target: SUREFOOT_TARGET_PID is the process id of its main process (in a cluster that is 1)."
+        " Capabilities and users of a securityContext have no effect, and what they change is changed for the machine."
     ),
     "When the node agent ends, all its pods end with it; the next agent starts them again and counts one restart.",
 )
