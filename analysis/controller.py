@@ -41,6 +41,8 @@ MEASUREMENTS = 64
 """Measurements at one time, over all runs."""
 PROGRESS_SECONDS = 2.0
 """How far a lasting measurement has come is written at most so often."""
+CLEANUP_SECONDS = 300.0
+"""So long past its time to live a run stays when it cannot be cleaned up after."""
 
 
 class Recorder(Protocol):
@@ -127,7 +129,7 @@ class AnalysisController:
             return None
         if run.metadata.deletion_timestamp:
             return self._leave(key, raw, run, now)
-        if run.completed and not any(map(lasting.owing, run.status.metric_results)):
+        if run.completed and not _owes(run, now):
             return await self._retire(key, run, now)
         try:
             metrics = self._metrics(key, raw, run)
@@ -374,6 +376,13 @@ def _bare(raw: Object) -> AnalysisRun:
     return AnalysisRun(
         metadata=view({name: meta[name] for name in fields if name in meta}, ObjectMeta), status=status
     )
+
+
+def _owes(run: AnalysisRun, now: datetime) -> bool:
+    """Whether a completed run must stay for its clean-up. In the end its deletion takes what it owns with it."""
+    moment = delete_at(run)
+    patient = moment is None or now < moment + timedelta(seconds=CLEANUP_SECONDS)
+    return patient and any(map(lasting.owing, run.status.metric_results))
 
 
 def _is_over(measurement: Measurement | None) -> bool:

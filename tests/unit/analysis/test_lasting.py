@@ -331,6 +331,24 @@ async def test_a_defect_of_the_provider_is_an_error_and_is_cleaned_up(bench):
     assert bench.things() == []
 
 
+@story()
+async def test_a_clean_up_that_fails_is_tried_again_and_never_keeps_a_run_beyond_its_time(bench):
+    class Broken(Slow):
+        async def end(self, metric, task, metadata):
+            self.journal.append(("end", metric.name, task.number))
+            raise ProviderError("no")
+
+    bench.providers = lambda kube: {"job": Broken(kube, bench.clock, bench.journal, {}, 1.0)}
+    bench.create(ttlStrategy={"secondsAfterCompletion": 60})
+    bench.start()
+    await bench.until("Successful")
+    await bench.clock.sleep(300)
+    assert bench.status()["metricResults"][0]["measurements"][0]["metadata"]["cleanup"] == "pending"
+    assert 50 <= len(bench.steps("end")) <= 62, "every five seconds"
+    await bench.clock.sleep(120)
+    assert not bench.storage.exists(ANALYSIS_RUNS, "prod", "r")
+
+
 # --- start groups -------------------------------------------------------------------------------------
 
 
