@@ -144,6 +144,10 @@ def _revert(draft: Draft, receipt: Receipt, kind: Kind | None, since: datetime) 
         now = timestamp(draft.now)
         return msgspec.structs.replace(receipt, state="Reverted", gone=gone, reverted_at=now, message="")
     draft.act(actions)
+    if receipt.state == "Planned":
+        # There is something to undo: a pass that was cut off has done it.
+        begun = receipt.begin_at or timestamp(draft.now)
+        receipt = msgspec.structs.replace(receipt, state="Injected", injected_at=begun)
     return _unverified(draft, receipt, since, receipt.message)
 
 

@@ -43,7 +43,7 @@ from rollout.api.resources import (
 )
 from rollout.controller.rollout import RolloutController
 from rollout.runtime.clock import LoopClock
-from rollout.runtime.kube import Object
+from rollout.runtime.kube import Kube, Object
 from rollout.sandbox.inmemory import StorageKube
 from rollout.sandbox.storage import Storage
 from rollout.sandbox.workloads.controllers import run_workloads
@@ -72,7 +72,7 @@ class World:
 
     With `answer` (what Prometheus says to a query; an exception is raised) our own analysis controller measures;
     without it the `judge` ends the AnalysisRuns. `chaos` says that ChaosRuns are carried out as well, with these
-    `kinds` of faults and this way to ask the data plane.
+    `kinds` of faults and what asks the data plane.
     """
 
     def __init__(
@@ -86,10 +86,10 @@ class World:
         strict: bool = True,
         chaos: bool = False,
         kinds: Kinds = KINDS,
-        gather: Gather | None = None,
+        gatherer: Callable[[Kube, LoopClock], Gather] | None = None,
     ) -> None:
         self.clock = clock
-        self.chaos, self.kinds, self.gather = chaos, kinds, gather
+        self.chaos, self.kinds, self.gatherer = chaos, kinds, gatherer
         self.answer = answer
         self.controllers = controllers
         self._strict = strict
@@ -166,8 +166,9 @@ class World:
                 group.create_task(AnalysisController(kube, self.clock, providers, recorder=self.events).run())
             if self.chaos:
                 caches = ChaosCaches(kube, self.clock, shared=step.caches.informers)
+                gather = self.gatherer(kube, self.clock) if self.gatherer is not None else None
                 runs = ChaosController(
-                    kube, self.clock, caches, kinds=self.kinds, gather=self.gather, recorder=self.events
+                    kube, self.clock, caches, kinds=self.kinds, gather=gather, recorder=self.events
                 )
                 group.create_task(caches.run())
                 group.create_task(runs.run())
