@@ -6,7 +6,7 @@ What is decided is in `chaos.plan.schedule`; so is why the status is saved first
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import structlog
 
@@ -162,6 +162,9 @@ class ScheduleController:
         return (run for run in found if run.metadata.controlled_by(uid))
 
     def _run_changed(self, old: Object | None, new: Object | None) -> None:
+        """Only how far a run is matters here, not what its probes say every second."""
+        if old is not None and new is not None and _stand(old) == _stand(new):
+            return
         run = new or old or {}
         for ref in metadata(run).get("ownerReferences") or ():
             if ref.get("controller") and ref.get("kind") == CHAOS_SCHEDULES.kind:
@@ -175,6 +178,17 @@ class ScheduleController:
 
     def _ours(self, raw: Object) -> bool:
         return bool((metadata(raw).get("labels") or {}).get(INSTANCE_ID, "") == self._instance_id)
+
+
+def _stand(run: Object) -> tuple[Any, ...]:
+    status = run.get("status") or {}
+    return (
+        metadata(run).get("uid"),
+        metadata(run).get("deletionTimestamp"),
+        (run.get("spec") or {}).get("abort"),
+        status.get("phase"),
+        status.get("verdict"),
+    )
 
 
 def _readable(objects: Iterable[Object], kind: type[T]) -> list[T]:

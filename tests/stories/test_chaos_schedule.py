@@ -195,6 +195,28 @@ def test_a_template_that_is_missing_is_told_at_once_and_used_when_it_comes():
     play(story, start=utc(10, 12, 9, 1))
 
 
+def test_a_run_of_that_name_that_is_somebody_elses_is_left_alone_and_told():
+    async def story(world: ScheduleWorld) -> None:
+        hourly(world)
+        taken = name("often", utc(10, 12, 9, 10))
+        step = {"faults": [{"name": "kill", "podDelete": {}}]}
+        world.apply(
+            {
+                "apiVersion": "surefoot.dev/v1alpha1",
+                "kind": "ChaosRun",
+                "metadata": {"name": taken, "namespace": NAMESPACE},
+                "spec": {"target": {"selector": {"matchLabels": {"app": "other"}}}, "steps": [step]},
+            }
+        )
+        await world.sleep_until(utc(10, 12, 9, 21))
+        assert world.made == [taken, name("often", utc(10, 12, 9, 20))]
+        assert "belongs to somebody else" in dict(world.events.told)["ChaosRunNotMade"]
+        (skipped,) = world.schedule("often")["skipped"]
+        assert (skipped["at"], skipped["what"]) == ("2026-10-12T09:10:00Z", "NotMade")
+
+    play(story, start=utc(10, 12, 9, 1), only_schedules=True)
+
+
 # --- crashes ------------------------------------------------------------------------------------------
 
 KINDS: list[Kind] = ["crash-before", "crash-after", "conflict", "lost-reply", "unavailable", "throttled"]
