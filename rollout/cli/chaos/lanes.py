@@ -19,6 +19,7 @@ from rollout.api.meta import time_of
 _BARS = "▁▂▃▄▅▆▇█"
 ACTIVE, GOOD, BAD, ERROR, NOTHING = "█", "·", "✖", "!", " "
 LEAST_SECONDS = 10.0
+_JUST_UNDER_A_SECOND = timedelta(microseconds=999_999)
 
 
 class Second(msgspec.Struct, frozen=True):
@@ -151,7 +152,8 @@ def _load(load: Sequence[Second], slices: _Slices) -> Iterable[Lane]:
     rates: list[list[Second]] = [[] for _ in range(slices.width)]
     for one in load:
         if one.at >= slices.start:
-            rates[slices.column(one.at)].append(one)
+            for place in range(slices.column(one.at), slices.column(one.at + _JUST_UNDER_A_SECOND) + 1):
+                rates[place].append(one)
     rps = [_mean([one.rps for one in group]) for group in rates]
     p95 = [max((one.p95 for one in group), default=None) for group in rates]
     failed = sum(one.rps * one.fail_ratio for one in load) / max(sum(one.rps for one in load), 1e-9)

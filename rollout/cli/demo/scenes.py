@@ -18,7 +18,8 @@ from rollout.runtime.kube import Object
 CANARY = Key("demo", "web-frontend")
 BLUE_GREEN = Key("demo-bluegreen", "web-frontend")
 RELEASE_SECONDS = 60.0
-QUERY = "ResolvedPrometheusQuery"  # where the provider records what it asked
+ASKED = ("ResolvedPrometheusQuery", "load", "chaos")
+"""Where the providers record what they asked, or did."""
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -98,18 +99,27 @@ def decisions_of(run: Object) -> list[Decision]:
     for result in (run.get("status") or {}).get("metricResults") or []:
         measurements = result.get("measurements") or []
         asked = [m.get("metadata") or {} for m in measurements] + [result.get("metadata") or {}]
-        query = next((one[QUERY] for one in asked if QUERY in one), "")
+        query = next((one[name] for one in asked for name in ASKED if name in one), "")
         found.append(
             Decision(
                 run=run["metadata"]["name"],
                 phase=result.get("phase", ""),
                 metric=result["name"],
                 query=" ".join(query.split()),
-                values=tuple(m.get("value") or m.get("message", "") for m in measurements),
-                rule=f"{conditions.get(result['name'], '')}: {result.get('message', '')}",
+                values=tuple(map(_value, measurements)),
+                rule=": ".join(filter(None, [conditions.get(result["name"], ""), result.get("message", "")])),
             )
         )
     return found
+
+
+def _value(measurement: Mapping[str, Any]) -> str:
+    """What was measured; in words where the provider has some."""
+    summary = (measurement.get("metadata") or {}).get("summary")
+    value, message = measurement.get("value") or "", measurement.get("message") or ""
+    if summary:
+        return str(summary)
+    return str(message if message and value.startswith("{") else value or message)
 
 
 def _rule(metric: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.cli.demo.load import Count, Tally
-from rollout.cli.demo.scenes import QUERY, Decision, Outcome, decisions_of
+from rollout.cli.demo.scenes import ASKED, Decision, Outcome, decisions_of
 from rollout.cli.demo.screen import load_line, weight_bar
 from rollout.cli.demo.summary import summary
 
@@ -99,7 +99,7 @@ def test_a_decision_has_the_query_the_values_and_the_rule():
         "phase": "Failed",
         "message": "failed (2) > failureLimit (1)",
         "measurements": [
-            {"value": "[0.9]", "metadata": {QUERY: "sum(a)\n/\n  sum(b)"}},
+            {"value": "[0.9]", "metadata": {ASKED[0]: "sum(a)\n/\n  sum(b)"}},
             {"message": "no answer"},
         ],
     }
