@@ -69,10 +69,13 @@ async def nothing_left(world: World) -> None:
     async with asyncio.timeout(60):
         while await left(world):
             await asyncio.sleep(0.1)
+    await until(lambda: not locusts(world), "no locust is left")
+
+
+def locusts(world: World) -> list[int]:
+    """The processes of load tests in this namespace."""
     mark = f"POD_NAMESPACE={world.namespace}\0"
-    await until(
-        lambda: not [pid for pid in processes_naming("analysis.load") if _in(pid, mark)], "no locust is left"
-    )
+    return [pid for pid in processes_naming("analysis/load/locustfile.py") if _in(pid, mark)]
 
 
 def _in(pid: int, mark: str) -> bool:
@@ -115,6 +118,7 @@ async def test_a_run_that_is_deleted_in_the_middle_leaves_nothing(world: World) 
     await world.apply(run_of("load", load_test(duration="5m", workers=2)))
     await world.until(lambda: under_way(world), "it is under way")
     assert len(await left(world)) == 6, "two Jobs, three pods and a Service"
+    assert len(locusts(world)) == 3
     await world.kube.delete(ANALYSIS_RUNS, world.namespace, "load")
     await nothing_left(world)
     assert not (await world.kube.list(CONFIG_MAPS, world.namespace, labels=LABEL)).items
