@@ -19,6 +19,8 @@ import structlog
 from analysis.controller import AnalysisController
 from analysis.providers.registry import lasting_providers, providers
 from chaos.controller.together import ChaosControllers
+from chaos.faults.injector import IMAGE, IMAGE_VARIABLE
+from chaos.faults.kinds import kinds
 from rollout.api.meta import key_of
 from rollout.api.resources import ANALYSIS_RUNS, LEASES, ROLLOUTS
 from rollout.controller.metrics import CountingRecorder, ObjectMetrics
@@ -29,6 +31,7 @@ from rollout.runtime.client import HttpKube
 from rollout.runtime.clock import Clock, SystemClock
 from rollout.runtime.config import Connection, load
 from rollout.runtime.events import Recorder
+from rollout.runtime.guard import GuardedFetch
 from rollout.runtime.http import HttpClient
 from rollout.runtime.kube import Kube
 from rollout.runtime.leader import Elector, FencedKube, live_holder
@@ -183,7 +186,8 @@ class Manager:
         self._chaos = ChaosControllers(
             writer,
             clock,
-            fetch=http.fetch,
+            fetch=GuardedFetch(http).fetch,
+            kinds=kinds(os.environ.get(IMAGE_VARIABLE) or IMAGE),
             shared=self._step.caches.informers,
             schedule_speed=config.schedule_speed,
             namespaces=config.namespaces,

@@ -11,6 +11,8 @@ from chaos.controller.evidence import Fetch, Gatherer
 from chaos.controller.run import ChaosController
 from chaos.controller.schedule import ScheduleController
 from chaos.controller.switch import SwitchController
+from chaos.faults.base import Kinds
+from chaos.faults.kinds import KINDS
 from rollout.api.resources import Resource
 from rollout.runtime.clock import Clock
 from rollout.runtime.fresh import Fresh
@@ -42,6 +44,7 @@ class ChaosControllers:
         *,
         fetch: Fetch,
         shared: Mapping[Resource, Informer],
+        kinds: Kinds = KINDS,
         schedule_speed: float = 1.0,
         namespaces: Sequence[str] = (),
         instance_id: str = "",
@@ -54,6 +57,7 @@ class ChaosControllers:
             kube,
             clock,
             self.caches,
+            kinds=kinds,
             gather=Gatherer(fetch, kube, clock),
             instance_id=instance_id,
             recorder=recorder,

@@ -20,6 +20,8 @@ from rollout.api.meta import Object, metadata
 from rollout.api.resources import NAMESPACES, NODES
 
 IMAGE = f"surefoot/injector:{__version__}"
+IMAGE_VARIABLE = "SUREFOOT_INJECTOR_IMAGE"
+"""The controller's environment variable that names another image."""
 ENFORCED = "pod-security.kubernetes.io/enforce"
 """Label of a namespace: the Pod Security Standard that pods and ephemeral containers must meet there."""
 FIRST_MINOR = 25
