@@ -48,7 +48,10 @@ PROMETHEUS = st.dictionaries(
 METRIC = st.fixed_dictionaries(
     {
         "name": wild(st.sampled_from(["a", "b"])),
-        "provider": wild(st.fixed_dictionaries({"prometheus": wild(PROMETHEUS)})),
+        "provider": wild(
+            st.fixed_dictionaries({"prometheus": wild(PROMETHEUS)})
+            | st.fixed_dictionaries({"plugin": wild(st.fixed_dictionaries({"surefoot/cmd": JSON}))})
+        ),
     },
     optional={
         field: wild(TEXTS | st.integers(-2, 5))
@@ -62,6 +65,13 @@ METRIC = st.fixed_dictionaries(
             "consecutiveSuccessLimit",
             "successCondition",
             "failureCondition",
+            "startGroup",
+        )
+    }
+    | {
+        "comparator": wild(
+            st.fixed_dictionaries({name: wild(TEXTS) for name in ("type", "operator", "value")})
+            | st.just({"type": "int", "operator": "between", "value": "2,1"})
         )
     },
 )
@@ -90,7 +100,7 @@ SPEC = st.fixed_dictionaries(
 
 
 @given(wild(st.fixed_dictionaries({"spec": wild(SPEC)}).map(lambda obj: {"kind": "AnalysisTemplate"} | obj)))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_any_template_has_a_list_of_problems(obj):
     if isinstance(obj, dict):
         assert all(str(problem) for problem in validate_template(obj))
