@@ -189,3 +189,21 @@ async def test_the_examples_of_the_documentation_run(world: World) -> None:
     assert one["phase"] == "Successful", one
     assert set(json.loads(one["metadata"]["result"])["perName"]) == {"look", "buy"}
     await nothing_left(world)
+
+
+async def test_a_controller_that_is_killed_in_the_middle_goes_on_with_the_same_test(
+    ground: Ground, world: World
+) -> None:
+    await serving(world)
+    await world.apply(run_of("load", load_test(duration="8s")))
+    await world.until(lambda: under_way(world), "it is under way")
+    before = await left(world)
+    old = await ground.kill("controller")
+    await world.until(lambda: ended(world, "load"), "the load test has ended")
+    await ground.started_again("controller", old)
+    one = measured(world, "load")
+    assert one["phase"] == "Successful", one
+    assert json.loads(one["metadata"]["result"])["requests"] == 320
+    assert one["metadata"]["number"] == "1"
+    assert len(before) == 2, "one Job and its pod"
+    await nothing_left(world)
