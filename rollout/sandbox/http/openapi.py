@@ -14,12 +14,16 @@ from rollout.sandbox.storage.registry import Served
 Object = dict[str, Any]
 
 _INFO = {"title": "Kubernetes", "version": GIT_VERSION}
+_STRATEGIC = "application/strategic-merge-patch+json"
 _PATCHES = (
     "application/json-patch+json",
     "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
+    _STRATEGIC,
     "application/apply-patch+yaml",
 )
+_CUSTOM_PATCHES = tuple(one for one in _PATCHES if one != _STRATEGIC)
+"""Custom resources cannot be patched strategically: `kubectl apply` would try where it is told that they can."""
+_BODIES = ("application/json", "application/yaml")
 
 
 def document(served: Iterable[Served], group: str, version: str) -> Object | None:
@@ -123,7 +127,8 @@ def _operation(member: Served, verb: str) -> Object:
         },
     }
     if verb in _WRITES:
-        types = _PATCHES if verb == "patch" else ("application/json", "application/yaml")
+        patches = _PATCHES if member.builtin else _CUSTOM_PATCHES
+        types = patches if verb == "patch" else _BODIES
         operation["requestBody"] = {"content": {one: {"schema": {"type": "object"}} for one in types}}
     return operation
 

@@ -86,6 +86,19 @@ def test_openapi_says_which_patches_take_field_validation():
     assert {"dryRun", "fieldValidation", "force"} <= {one["name"] for one in patch["parameters"]}
 
 
+def test_openapi_offers_strategic_patches_of_built_in_kinds_only():
+    def offered(members, group, version, path):
+        return set(
+            openapi.document(members, group, version)["paths"][path]["patch"]["requestBody"]["content"]
+        )
+
+    strategic = "application/strategic-merge-patch+json"
+    of_pods = offered(builtins(), "", "v1", "/api/v1/namespaces/{namespace}/pods/{name}")
+    path = "/apis/example.com/v1/namespaces/{namespace}/gizmos/{name}"
+    assert strategic in of_pods
+    assert offered([custom("v1")], "example.com", "v1", path) == of_pods - {strategic}
+
+
 def test_openapi_refers_to_nothing_that_is_missing():
     everything = [*builtins(), custom("v1")]
     for group, version in {(one.resource.group, one.resource.version) for one in everything}:
