@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -62,19 +62,40 @@ async def whole(kube: HttpKube) -> bool:
     )
 
 
-async def completed(kube: HttpKube, example: str) -> Object:
-    """Run an example, shortened, to its end."""
+async def begun(kube: HttpKube, example: str, name: str, **spec: Any) -> None:
+    """Begin an example, shortened."""
     (run,) = documents(example)
-    run["metadata"] |= {"name": f"{example}-test"}
+    run["metadata"] |= {"name": name}
     del run["metadata"]["generateName"]
-    run["spec"]["duration"] = SECONDS
+    run["spec"] |= {"duration": SECONDS, **spec}
     await kube.create(CHAOS_RUNS, SPACE, run)
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            seen = await kube.get(CHAOS_RUNS, SPACE, run["metadata"]["name"])
-            if (seen.get("status") or {}).get("phase") == "Completed":
-                return seen
-            await asyncio.sleep(0.2)
+
+
+async def seen(kube: HttpKube, name: str, holds: Callable[[Object], bool]) -> Object:
+    """The run's status, once it is as it should be."""
+    status: Object = {}
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while not holds(status):
+                await asyncio.sleep(0.2)
+                status = (await kube.get(CHAOS_RUNS, SPACE, name)).get("status") or {}
+    except TimeoutError:
+        raise AssertionError(f"waited in vain: {yaml.safe_dump(status)}") from None
+    return status
+
+
+async def completed(kube: HttpKube, example: str) -> Object:
+    """Run an example to its end."""
+    await begun(kube, example, f"{example}-test")
+    return await seen(kube, f"{example}-test", is_completed)
+
+
+def is_completed(status: Object) -> bool:
+    return status.get("phase") == "Completed"
+
+
+def states(status: Object) -> set[str]:
+    return {one.get("state", "Planned") for one in status.get("receipts") or ()}
 
 
 @pytest.mark.parametrize(
@@ -90,11 +111,11 @@ async def completed(kube: HttpKube, example: str) -> Object:
     ],
 )
 async def test_the_fault_happens_is_proved_and_is_gone(kube: HttpKube, example: str) -> None:
-    status = (await completed(kube, example))["status"]
+    status = await completed(kube, example)
     receipts = status.get("receipts") or []
     said = yaml.safe_dump(status)
     assert receipts, said
-    assert {one["state"] for one in receipts} == {"Reverted"}, said
+    assert states(status) == {"Reverted"}, said
     assert all(one["proof"] and one["gone"] for one in receipts), said
     assert status["verdict"] == "Successful", said
     assert not (await kube.list(ENVOY_FILTERS, SPACE)).items
@@ -104,8 +125,33 @@ async def test_the_fault_happens_is_proved_and_is_gone(kube: HttpKube, example: 
 
 @pytest.mark.parametrize("example", ["network-latency", "network-loss"])
 async def test_what_the_sandbox_cannot_do_is_said_before_any_damage(kube: HttpKube, example: str) -> None:
-    status = (await completed(kube, example))["status"]
+    status = await completed(kube, example)
     said = yaml.safe_dump(status)
     assert status["verdict"] == "Error", said
     assert "share one network" in said
     assert not status.get("receipts"), said
+
+
+@pytest.mark.parametrize("example", ["http-latency", "dependency-outage", "scale-down"])
+async def test_a_controller_killed_during_the_fault_undoes_it_when_it_is_back(
+    kube: HttpKube, ground: Ground, example: str
+) -> None:
+    name = f"{example}-killed"
+    await begun(kube, example, name, duration="10s")
+    await seen(kube, name, lambda status: states(status) == {"Proved"})
+    old = await ground.kill("controller")
+    await ground.started_again("controller", old)
+    status = await seen(kube, name, is_completed)
+    assert states(status) == {"Reverted"}, yaml.safe_dump(status)
+    assert not (await kube.list(ENVOY_FILTERS, SPACE)).items
+    assert await whole(kube)
+
+
+async def test_a_run_that_is_stopped_early_is_undone_at_once(kube: HttpKube) -> None:
+    await begun(kube, "http-latency", "stopped", duration="10m")
+    await seen(kube, "stopped", lambda status: states(status) == {"Proved"})
+    await kube.patch(CHAOS_RUNS, SPACE, "stopped", {"spec": {"abort": True}})
+    status = await seen(kube, "stopped", is_completed)
+    assert states(status) == {"Reverted"}, yaml.safe_dump(status)
+    assert "stood still" in status["receipts"][0]["gone"]
+    assert not (await kube.list(ENVOY_FILTERS, SPACE)).items
