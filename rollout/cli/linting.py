@@ -18,6 +18,7 @@ from rollout.api.codec import view
 from rollout.api.meta import Key, View
 from rollout.api.resources import DESTINATION_RULES, VIRTUAL_SERVICES, Resource
 from rollout.api.rollout import HASH_LABEL, Rollout, RolloutAnalysis
+from rollout.cli import lint_chaos
 from rollout.cli.manifests import Document, Unreadable
 from rollout.core.observed import Observed
 from rollout.core.problem import Problem, invalid, required, unsupported
@@ -36,7 +37,8 @@ _NOW = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Finding(View, frozen=True, omit_defaults=False):
-    """One thing to change, or (severity "note") one thing that could not be checked."""
+    """One thing to change; with severity "warning" one that is allowed and hardly meant, with "note" one that could
+    not be checked."""
 
     severity: str
     file: str
@@ -80,6 +82,11 @@ def lint(read: Sequence[Document | Unreadable], *, complete: bool = False) -> Re
         problems = _alone(one.object)
         checked += problems is not None
         findings += [_finding("error", one, problem) for problem in problems or ()]
+        if problems == [] and _is_chaos(one.object):
+            said = lint_chaos.look(one.object, world.find)
+            findings += [_finding("error", one, problem) for problem in said.errors]
+            findings += [_finding("warning", one, problem) for problem in said.warnings]
+            findings += [_finding("error" if complete else "note", one, problem) for problem in said.notes]
         if problems == [] and _kind(one.object) == "Rollout":
             wrong, missing = world.check(one.object)
             findings += [_finding("error", one, problem) for problem in wrong]
@@ -94,14 +101,17 @@ def _alone(obj: Any) -> list[Problem] | None:
         return None  # a Helm values file, a list of rules: no manifest at all
     if not isinstance(version, str) or not isinstance(kind, str) or not version or not kind:
         return [required("apiVersion" if not version else "kind", "a manifest says what it is")]
-    if version.partition("/")[0] != GROUP:
+    group = version.partition("/")[0]
+    if group not in (GROUP, lint_chaos.GROUP):
         return None
-    if version != f"{GROUP}/{VERSION}":
-        return [invalid("apiVersion", version, f"must be {GROUP}/{VERSION}")]
+    if version != f"{group}/{VERSION}":
+        return [invalid("apiVersion", version, f"must be {group}/{VERSION}")]
     named_ = obj.get("metadata")
     problems = []
     if not isinstance(named_, Mapping) or not (named_.get("name") or named_.get("generateName")):
         problems.append(required("metadata.name", "every object has a name"))
+    if group == lint_chaos.GROUP:
+        return problems  # the rest is said by `lint_chaos.look`
     match kind:
         case "Rollout":
             return problems + validate(obj)
@@ -116,6 +126,10 @@ def _alone(obj: Any) -> list[Problem] | None:
             return [unsupported("kind", "Experiments are not acted on", "remove it")]
         case _:
             return [invalid("kind", kind, f"{GROUP} has no such kind")]
+
+
+def _is_chaos(obj: Any) -> bool:
+    return str(obj.get("apiVersion", "")).partition("/")[0] == lint_chaos.GROUP
 
 
 class _World:

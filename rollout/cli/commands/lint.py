@@ -35,7 +35,7 @@ def lint(
     ] = False,
     output: OutputOption = None,
 ) -> None:
-    """Check Rollouts and analysis templates, and what they name, without a cluster."""
+    """Check Rollouts, analysis templates and chaos objects, and what they name, without a cluster."""
     from rollout.cli import output as out
     from rollout.cli.linting import lint as check
     from rollout.cli.manifests import read
@@ -59,7 +59,7 @@ def _conclusion(report: Report) -> str:
     if errors:
         return f"{errors} problem{'s' if errors > 1 else ''} found, {report.checked} objects checked."
     if not report.checked:
-        return "Nothing to check: no Rollout and no analysis template in these files."
+        return "Nothing to check: no Rollout, no analysis template and no chaos object in these files."
     return f"{report.checked} object{'s' if report.checked > 1 else ''} checked: no problems."
 
 
