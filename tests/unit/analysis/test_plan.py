@@ -7,10 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analysis import lasting
 from analysis.plan import delete_at, plan, refused, transitions
-from rollout.api.analysis import COMPLETED, AnalysisRun, Measurement
+from rollout.api.analysis import (
+    COMPLETED,
+    AnalysisRun,
+    AnalysisRunStatus,
+    Measurement,
+    Metric,
+    MetricResult,
+)
 from rollout.api.codec import plain, view
-from rollout.api.meta import timestamp
+from rollout.api.meta import ObjectMeta, timestamp
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 PASS, FAIL, UNSURE, ERR = "Successful", "Failed", "Inconclusive", "Error"
@@ -333,3 +341,56 @@ def test_every_run_ends_and_passes_only_on_evidence(first, second, one, two, awa
 
 def run_limit(run, name, field):
     return getattr(next(metric for metric in run.spec.metrics if metric.name == name), field)
+
+
+def test_a_job_that_another_controller_was_measuring_is_taken_up_by_its_number():
+    """A Running measurement without our number (Argo Rollouts left it): the next one has the number its Job has."""
+    foreign = Measurement(phase="Running", started_at=timestamp(START), metadata={"job-name": "u.m.1"})
+    result = MetricResult(name="m", phase="Running", measurements=(foreign,))
+    status = AnalysisRunStatus(phase="Running", started_at=timestamp(START), metric_results=(result,))
+    run = AnalysisRun(metadata=ObjectMeta(name="r"), status=status)
+
+    decision = plan(run, [Metric(name="m", provider={"job": {}})], START, slow={"m"})
+
+    (act,) = decision.acts
+    assert (act.verb, act.number, act.start_at) == ("begin", 1, START)
+    assert decision.due == ()
+
+
+def test_a_lasting_metric_is_begun_then_looked_at_and_never_measured_at_once():
+    metric = Metric(name="m", provider={"job": {}})
+    run = AnalysisRun(metadata=ObjectMeta(name="r"))
+    first = plan(run, [metric], START, slow={"m"})
+    assert ([act.verb for act in first.acts], first.due) == (["begin"], ())
+
+    saved = msgspec.structs.replace(run, status=first.status)
+    (begin,) = first.acts
+    told = lasting.begun(begin.measurement, {"made": "x"}, START)
+    second = plan(saved, [metric], START, {"m": told}, slow={"m"})
+    assert [act.verb for act in second.acts] == ["look"]
+    assert second.acts[0].measurement == told
+
+    busy = plan(saved, [metric], START, in_flight={"m"}, slow={"m"})
+    assert busy.acts == ()
+    later = plan(saved, [metric], START, slow={"m"}, not_before={"m": START + timedelta(seconds=3)})
+    assert (later.acts, later.wake) == ((), START + timedelta(seconds=3))
+
+
+def test_news_that_come_too_late_change_nothing():
+    metric = Metric(name="m", provider={"job": {}})
+    run = AnalysisRun(metadata=ObjectMeta(name="r"))
+    first = plan(run, [metric], START, slow={"m"})
+    (begin,) = first.acts
+    good = lasting.answered(begin.measurement, Measurement(phase="Successful", finished_at=timestamp(START)))
+    spec = msgspec.structs.replace(run.spec, terminate=True)
+    stopped = plan(msgspec.structs.replace(run, status=first.status, spec=spec), [metric], START, slow={"m"})
+    assert stopped.status.phase == "Inconclusive"
+    assert [act.verb for act in stopped.acts] == ["end"]
+
+    ended = msgspec.structs.replace(run, status=stopped.status, spec=spec)
+    after = plan(ended, [metric], START, {"m": good}, slow={"m"})
+    assert after.status == stopped.status
+    (owed,) = stopped.status.metric_results[0].measurements
+    clean = plan(ended, [metric], START, {"m": lasting.cleaned(owed)}, slow={"m"})
+    assert clean.acts == ()
+    assert clean.status.phase == "Inconclusive"
