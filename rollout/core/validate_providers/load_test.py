@@ -41,7 +41,7 @@ _PATH = re.compile(r"/[^\s#\x00-\x1f]{0,2047}")
 
 def check_load_test(body: Mapping[str, Any], path: str) -> Iterator[Problem]:
     yield from check_fields(body, _FIELDS, path)
-    if (size := len(json.dumps(body, default=str).encode())) > MAX_BYTES:
+    if (size := _size(body)) > MAX_BYTES:
         yield invalid(
             path, f"{size} bytes", f"is larger than {MAX_BYTES} bytes", "put less into one load test"
         )
@@ -66,6 +66,18 @@ def check_load_test(body: Mapping[str, Any], path: str) -> Iterator[Problem]:
             f"{path}.image", image, "must be an image reference", 'write for example "surefoot/load:0.1.0"'
         )
     yield from _resources(body.get("resources"), f"{path}.resources")
+
+
+def _size(body: Mapping[str, Any]) -> int:
+    """Bytes of the body as JSON; data that is sent counts as the text that it becomes."""
+    requests = body.get("requests")
+    sent = (
+        [one.get("jsonBody") for one in requests if isinstance(one, Mapping)]
+        if isinstance(requests, list)
+        else []
+    )
+    texts = [json.dumps(one, default=str) for one in sent]
+    return len(json.dumps([body, texts], default=str))
 
 
 def number(value: Any) -> float | None:

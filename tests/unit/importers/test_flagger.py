@@ -280,7 +280,10 @@ def test_any_one_changed_field_is_converted_or_refused_but_never_an_exception(wr
             {
                 "requestsPerSecond": 20,
                 "duration": "120s",
-                "headers": {"X-A": "b", "Content-Type": "application/json"},
+                "headers": [
+                    {"key": "X-A", "value": "b"},
+                    {"key": "Content-Type", "value": "application/json"},
+                ],
                 "requests": [{"path": "/p?q=1", "method": "POST", "body": "{}"}],
             },
         ),

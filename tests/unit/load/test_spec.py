@@ -92,6 +92,7 @@ def test_a_right_body_has_no_problems(body):
         ({"requests": [{"checks": {"maxLatency": 5}}]}, "p.requests[0].checks.maxLatency"),
         ({"requests": [{"checks": {"latency": "5s"}}]}, "p.requests[0].checks.latency: Invalid value"),
         ({"requests": [{"body": "x" * 70_000}]}, "is larger than 65536 bytes"),
+        ({"requests": [{"jsonBody": {"a": '"' * 15_000}}]}, "is larger than 65536 bytes"),
         (
             {"locustfile": {"inline": "x"}},
             "p.requestsPerSecond: Invalid value: 200: has no effect on a locustfile",
