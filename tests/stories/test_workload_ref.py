@@ -12,7 +12,7 @@ from rollout.api.resources import DEPLOYMENTS, PODS, REPLICA_SETS
 from rollout.api.rollout import HASH_LABEL
 from rollout.runtime.kube import Object
 from rollout.sandbox.workloads.podmodel import Behaviour
-from tests.stories.faults import Faults, Kind
+from tests.stories.faults import Faults, Kind, WatchKind
 from tests.stories.objects import canary, rollout, service
 from tests.stories.test_crash_points import KINDS
 from tests.stories.world import NAMESPACE, ROOT, World, play
@@ -445,3 +445,11 @@ def test_whatever_happens_on_the_way_capacity_comes_first_and_the_end_is_the_sam
     dice = random.Random(seed)
     planned: dict[int, Kind] = {dice.randint(1, 40): dice.choice(KINDS) for _ in range(dice.randint(0, 4))}
     play(lambda world: random_migration(world, dice), faults=Faults(planned), seed=seed)
+
+
+@pytest.mark.parametrize("kind", ["drop", "gone", "end", "delay"])
+def test_a_migration_survives_watches_that_fail(kind: WatchKind) -> None:
+    clean = Faults()
+    play(migration, faults=clean)
+    for number in range(1, clean.events + 1, 9):
+        play(migration, faults=Faults(watch={number: kind}), seed=number)
