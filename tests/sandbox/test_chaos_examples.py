@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from rollout.api.chaos import EXPIRES_AT, RUN_LABEL, RUN_UID
 from rollout.api.resources import (
     CHAOS_RUNS,
     DEPLOYMENTS,
@@ -20,7 +21,7 @@ from rollout.errors import AlreadyExists
 from rollout.runtime.client import HttpKube
 from rollout.runtime.config import load
 from rollout.runtime.kube import Object
-from tests.sandbox.release_support import PATIENCE, ROOT, Ground
+from tests.sandbox.release_support import PATIENCE, ROOT, Ground, command
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 EXAMPLES = ROOT / "examples" / "chaos"
@@ -154,4 +155,24 @@ async def test_a_run_that_is_stopped_early_is_undone_at_once(kube: HttpKube) -> 
     status = await seen(kube, "stopped", is_completed)
     assert states(status) == {"Reverted"}, yaml.safe_dump(status)
     assert "stood still" in status["receipts"][0]["gone"]
+    assert not (await kube.list(ENVOY_FILTERS, SPACE)).items
+
+
+async def test_the_command_reaps_what_nobody_owns_any_more(kube: HttpKube, ground: Ground) -> None:
+    """Expired for long, so that the controller's own reaper would take it too: one of the two is first."""
+    orphan = {
+        "apiVersion": ENVOY_FILTERS.api_version,
+        "kind": ENVOY_FILTERS.kind,
+        "metadata": {
+            "name": "orphan",
+            "namespace": SPACE,
+            "labels": {RUN_LABEL: "gone", RUN_UID: "gone"},
+            "annotations": {EXPIRES_AT: "2020-01-01T00:00:00Z"},
+        },
+        "spec": {"configPatches": []},
+    }
+    await kube.create(ENVOY_FILTERS, SPACE, orphan)
+    said = await command("chaos", "reap", KUBECONFIG=str(ground.config.directory().kubeconfig))
+    assert said.code == 0, said.err
+    assert "its lease is over" in said.out or "Nothing is left" in said.out + said.err
     assert not (await kube.list(ENVOY_FILTERS, SPACE)).items

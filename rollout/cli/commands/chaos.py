@@ -52,6 +52,7 @@ HALT_EXAMPLES = help_with(
     "rollout chaos halt --hold-releases --wait",
     "rollout chaos resume",
 )
+REAP_EXAMPLES = help_with("rollout chaos reap", "rollout chaos reap -o json")
 SCHEDULE_EXAMPLES = help_with(
     "rollout chaos schedule list -A",
     "rollout chaos schedule run weekly --wait",
@@ -276,6 +277,43 @@ def resume(target: Target, *, dry_run: DryRun = False) -> None:
         out.lines([f"chaosswitch.surefoot.dev/default disengaged{' (dry run)' if dry_run else ''}"])
         for line in acts.other_switches(cluster):
             out.say(line)
+
+
+@connected
+def reap(target: Target, *, output: OutputOption = None) -> None:
+    """Delete what faults have left in the cluster: past its lease, or of a run that has ended or is gone.
+
+    The controller does so by itself; this is for when there is none (as is `python -m chaos.reap`, for a CronJob).
+    """
+    import asyncio
+
+    from chaos.reap import reap as look
+    from rollout.cli import output as out
+    from rollout.cli.session import session
+    from rollout.runtime.client import HttpKube
+
+    with session(target, manager="rollout-chaos") as cluster:
+
+        async def once() -> list[dict[str, str]]:
+            kube = HttpKube(cluster.connection, clock=cluster.clock)
+            try:
+                found = await look(kube, cluster.clock)
+            finally:
+                await kube.close()
+            return [
+                {"kind": one.resource.kind, "namespace": one.namespace, "name": one.name, "reason": why}
+                for one, why in found
+            ]
+
+        deleted = asyncio.run(once())
+    if output in (Output.json, Output.yaml):
+        out.document({"schemaVersion": 1, "deleted": deleted}, output)
+    else:
+        out.lines(
+            f"{one['kind']} {one['namespace']}/{one['name']} deleted: {one['reason']}" for one in deleted
+        )
+        if not deleted:
+            out.say("Nothing is left behind.")
 
 
 @connected
