@@ -69,6 +69,18 @@ class Mesh:
     def __init__(self, files: envoy.EnvoyFiles, ports: Ports, pusher: Pusher, admin: UnixHttp) -> None:
         self.files, self.ports, self.pusher, self.admin = files, ports, pusher, admin
         self.session = aiohttp.ClientSession()
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        with self.files.log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(*envoy.command(self.files), stderr=log)
+        await envoy.wait_ready(self.admin, SystemClock())
+        self.ports = await envoy.listening(self.admin)
+
+    async def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        await self.process.wait()
 
     def rendered(self, snapshot: Snapshot) -> Rendered:
         return render(snapshot)
@@ -101,18 +113,13 @@ async def running_mesh(root: Path, snapshot: Snapshot) -> AsyncIterator[Mesh]:
     admin = UnixHttp(files.admin_socket)
     pusher = Pusher(files, admin, SystemClock())
     pusher.prepare(render(snapshot))
-    with files.log.open("wb") as log:
-        process = await asyncio.create_subprocess_exec(*envoy.command(files), stderr=log)
+    mesh = Mesh(files, Ports(), pusher, admin)
     try:
-        await envoy.wait_ready(admin, SystemClock())
-        mesh = Mesh(files, await envoy.listening(admin), pusher, admin)
-        try:
-            yield mesh
-        finally:
-            await mesh.session.close()
+        await mesh.start()
+        yield mesh
     finally:
-        process.kill()
-        await process.wait()
+        await mesh.session.close()
+        await mesh.kill()
         await admin.close()
 
 

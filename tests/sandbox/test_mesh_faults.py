@@ -14,7 +14,7 @@ from rollout.runtime.clock import SystemClock
 from rollout.sandbox.inmemory import StorageKube
 from rollout.sandbox.mesh.model import Snapshot
 from tests.sandbox.mesh_support import Mesh, Server, load, running_mesh
-from tests.sandbox.test_mesh_driver import api, create, driven, shop
+from tests.sandbox.test_mesh_driver import api, create, driven, shop, until_live
 from tests.unit.mesh.objects import (
     Object,
     endpoint_slice,
@@ -303,5 +303,59 @@ async def test_pods_that_come_and_go_under_a_fault_keep_its_sum(tmp_path: Path):
         assert (await mesh.get("http://web/")) == (200, "stable")
         await until(kube, "slow", lambda told: told["delayed"] == 21, "delayed=21")
         await kube.delete(PODS, "shop", "canary", grace_seconds=0)
+    for server in up.values():
+        await server.stop()
+
+
+async def test_after_a_restart_of_envoy_the_fault_is_there_again_and_its_sum_goes_on(tmp_path: Path):
+    kube, up = await api(), await servers("canary")
+    async with running_mesh(tmp_path, Snapshot()) as mesh, driven(kube, mesh) as driver:
+        await shop(kube, up)
+        await create(kube, ENVOY_FILTERS, envoy_filter("broken", CANARY, http_fault(abort=503)))
+        await active(kube, "broken")
+        for _ in range(5):
+            assert (await mesh.get("http://web/"))[0] == 503
+        await until(kube, "broken", lambda told: told["aborted"] == 5, "aborted=5")
+        await mesh.kill()
+        await mesh.start()
+        driver.wake()
+        for _ in range(3):
+            assert (await mesh.get("http://web/"))[0] == 503
+        await until(kube, "broken", lambda told: told["aborted"] == 8, "aborted=8")
+        await kube.delete(ENVOY_FILTERS, "shop", "broken")
+        async with asyncio.timeout(10):
+            while await mesh.get("http://web/") != (200, "canary"):
+                await asyncio.sleep(0.02)
+    await up["canary"].stop()
+
+
+async def test_no_call_is_lost_when_an_outbound_fault_comes_and_goes_under_load(tmp_path: Path):
+    kube, up = await api(), await servers("stable", "canary")
+    cluster = "outbound|80||web.shop.svc.cluster.local"
+    async with running_mesh(tmp_path, Snapshot()) as mesh, driven(kube, mesh):
+        await shop(kube, up)
+        async with asyncio.timeout(10):
+            while (await mesh.get("http://web/"))[0] != 200:
+                await asyncio.sleep(0.02)
+        done = asyncio.Event()
+        calls = asyncio.create_task(
+            load(lambda: mesh.get("http://web/", pod="canary"), clients=6, until=done)
+        )
+        for turn in range(4):
+            fault = envoy_filter("slow", CANARY, http_fault(delay=f"0.0{turn + 1}0s", cluster=cluster))
+            await create(kube, ENVOY_FILTERS, fault)
+            await until(kube, "slow", lambda told: told["delayed"] > 10, "delayed")
+            # A route that changes meanwhile is another listener, too.
+            await create(kube, VIRTUAL_SERVICES, virtual_service({"route": [to("web", 100)]}))
+            await until_live(kube, VIRTUAL_SERVICES, "web")
+            calm = envoy_filter("slow", CANARY, http_fault(delay="1s", percent=0, cluster=cluster))["spec"]
+            await kube.patch(ENVOY_FILTERS, "shop", "slow", {"spec": calm})
+            await active(kube, "slow", wanted=False)
+            await kube.delete(ENVOY_FILTERS, "shop", "slow")
+            await kube.delete(VIRTUAL_SERVICES, "shop", "web")
+        done.set()
+        results = await calls
+        assert len(results) > 100
+        assert {status for status, _ in results} == {200}
     for server in up.values():
         await server.stop()

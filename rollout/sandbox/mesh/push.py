@@ -130,10 +130,11 @@ class Pusher:
         before = self._sidecars
         try:
             await self._listeners({**before, **fresh}, refused)
-        except (Refused, NotLive):
-            self._sidecars = before
+            numbers = await counts(self._admin)
+        except SurefootError:
+            self._sidecars = before  # whatever Envoy has of them: next time they are new again
+            self._files.forget(LISTENERS_FILE)
             raise
-        numbers = await counts(self._admin)
         for name in fresh:
             self.ledger.begin(name, numbers.get(name, Counts()))
         return True
