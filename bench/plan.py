@@ -91,7 +91,7 @@ async def observe(world: World) -> Observed:
     """What the controller would see now."""
     caches = Caches(world.kube, world.clock)
     following = asyncio.create_task(caches.run())
-    await wait_synced(*caches.informers.values())
+    await wait_synced(*caches.needed)
     raw = caches.get(ROLLOUTS, Key(NAMESPACE, "web"))
     assert raw is not None
     seen = await caches.observe(raw, codec.view(raw, Rollout), world.clock.now())

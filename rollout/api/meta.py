@@ -13,8 +13,11 @@ import msgspec
 Object = Mapping[str, Any]
 
 
-class View(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """Base of all views: frozen, camelCase on the wire, unknown fields ignored, defaults left out."""
+class View(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, gc=False):
+    """Base of all views: frozen, camelCase on the wire, unknown fields ignored, defaults left out.
+
+    Frozen values made from JSON cannot be part of a reference cycle: the collector need not look at them (`gc`).
+    """
 
 
 class Key(msgspec.Struct, frozen=True, order=True):
@@ -112,7 +115,7 @@ def time_of(text: str | None) -> datetime | None:
 
 def timestamp(moment: datetime) -> str:
     """An API timestamp: RFC 3339 in UTC, whole seconds (truncated, as metav1.Time is written)."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
 
 
 def micro_timestamp(moment: datetime) -> str:

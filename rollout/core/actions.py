@@ -13,7 +13,7 @@ import msgspec
 from rollout.api.resources import Resource
 
 
-class Value(msgspec.Struct, frozen=True, kw_only=True):
+class Value(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Base of the actions."""
 
 
@@ -127,7 +127,7 @@ Action = (
 )
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """A Kubernetes Event about the Rollout, sent after the status that it tells of was saved."""
 
     reason: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from rollout.api.meta import IntOrPercent, scaled
 from rollout.api.rollout import DEFAULT_SURGE, DEFAULT_UNAVAILABLE, Rollout
 
@@ -13,16 +15,22 @@ def surge_and_unavailable(rollout: Rollout) -> tuple[int, int]:
     two numbers say.
     """
     canary = rollout.spec.strategy.canary
-    surge: IntOrPercent | None = canary.max_surge if canary else DEFAULT_SURGE
-    unavailable: IntOrPercent | None = canary.max_unavailable if canary else 0
-    up = scaled(DEFAULT_SURGE if surge is None else surge, rollout.replicas, round_up=True)
-    down = scaled(
-        DEFAULT_UNAVAILABLE if unavailable is None else unavailable, rollout.replicas, round_up=False
+    surge = canary.max_surge if canary else DEFAULT_SURGE
+    unavailable = canary.max_unavailable if canary else 0
+    return _in_pods(
+        DEFAULT_SURGE if surge is None else surge,
+        DEFAULT_UNAVAILABLE if unavailable is None else unavailable,
+        rollout.replicas,
     )
+
+
+@lru_cache(maxsize=1024)
+def _in_pods(surge: IntOrPercent, unavailable: IntOrPercent, replicas: int) -> tuple[int, int]:
+    up, down = scaled(surge, replicas, round_up=True), scaled(unavailable, replicas, round_up=False)
     down = down if up or down else 1
-    if down < rollout.replicas or rollout.replicas <= 0:
+    if down < replicas or replicas <= 0:
         return up, down
-    return (up, rollout.replicas - 1) if up or rollout.replicas > 1 else (1, 0)
+    return (up, replicas - 1) if up or replicas > 1 else (1, 0)
 
 
 def pods_for(weight: int, replicas: int) -> int:

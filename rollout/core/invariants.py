@@ -25,14 +25,14 @@ from rollout.core.capacity import least_ready, surge_and_unavailable
 from rollout.core.observed import Observed, available, hash_label
 
 
-class Version(msgspec.Struct, frozen=True):
+class Version(msgspec.Struct, frozen=True, gc=False):
     """Pods of one pod-template hash: how many its ReplicaSet asks for, how many of them are ready."""
 
     spec: int
     ready: int
 
 
-class Picture(msgspec.Struct, frozen=True, kw_only=True):
+class Picture(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One moment. Hashes are pod-template hashes; weights are percent.
 
     `weights` are the (canary, stable) weights of each route of ours; `shares` the largest share that any route

@@ -72,8 +72,13 @@ def equivalent(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> bool:
     Every field of one must equal that of the other, save that a field absent from one side may have the API's
     default on the other. Absent, null, "", [] and {} are the same.
     """
-    one, other = _prepared(msgspec.json.encode(wanted)), _prepared(msgspec.json.encode(live))
-    return one is other or _same(one, other, "")
+    return _alike(msgspec.json.encode(wanted), msgspec.json.encode(live))
+
+
+@lru_cache(maxsize=1024)
+def _alike(wanted: bytes, live: bytes) -> bool:
+    """The same few pairs are asked about at every look."""
+    return _same(_prepared(wanted), _prepared(live), "")
 
 
 @lru_cache(maxsize=1024)

@@ -31,6 +31,8 @@ def finish(draft: Draft, *, creating: bool) -> None:
     _progressing(draft, creating=creating)
     _others(draft)
     phase, message = phase_of(draft.seen, draft.status)
+    _healthy(draft, is_so=phase == "Healthy")
+    _replica_failure(draft)
     draft.set(phase=phase, message=message)
 
 
@@ -54,6 +56,9 @@ def _counts(draft: Draft) -> None:
 
 
 def _condition(draft: Draft, type: str, status: Status, reason: str, message: str) -> None:
+    old = conditions.find(draft.status.conditions, type)
+    if old is not None and (old.status, old.reason, old.message) == (status, reason, message):
+        return  # most of them, at most looks
     now = timestamp(draft.now)
     new = Condition(
         type=type,
@@ -64,6 +69,11 @@ def _condition(draft: Draft, type: str, status: Status, reason: str, message: st
         last_transition_time=now,
     )
     draft.set(conditions=conditions.put(draft.status.conditions, new))
+
+
+def _drop(draft: Draft, type: str) -> None:
+    if conditions.find(draft.status.conditions, type) is not None:
+        draft.set(conditions=conditions.without(draft.status.conditions, type))
 
 
 def _progressing(draft: Draft, *, creating: bool) -> None:
@@ -156,8 +166,8 @@ def _deadline(draft: Draft, before: Condition, name: str) -> None:
 
 def _others(draft: Draft) -> None:
     seen, status = draft.seen, draft.status
-    for type in ("InvalidSpec", BROKEN):
-        draft.set(conditions=conditions.without(draft.status.conditions, type))
+    _drop(draft, "InvalidSpec")
+    _drop(draft, BROKEN)
     if _enough_available(seen, status):
         _condition(draft, "Available", "True", "AvailableReason", "Rollout has minimum availability")
     else:
@@ -185,12 +195,13 @@ def _others(draft: Draft) -> None:
     if paused or conditions.find(draft.status.conditions, "Paused") is not None:
         message = "Rollout is paused" if paused else "Rollout is not paused"
         _condition(draft, "Paused", "True" if paused else "False", "RolloutPaused", message)
-    healthy = phase_of(seen, draft.status)[0] == "Healthy"
-    if healthy:
+
+
+def _healthy(draft: Draft, *, is_so: bool) -> None:
+    if is_so:
         _condition(draft, "Healthy", "True", "RolloutHealthy", "Rollout is healthy")
     elif conditions.find(draft.status.conditions, "Healthy") is not None:
         _condition(draft, "Healthy", "False", "RolloutHealthy", "Rollout is not healthy")
-    _replica_failure(draft)
 
 
 def _replica_failure(draft: Draft) -> None:
@@ -200,7 +211,7 @@ def _replica_failure(draft: Draft) -> None:
     if failure is not None and failure.status == "True":
         _condition(draft, "ReplicaFailure", "True", failure.reason, failure.message)
     else:
-        draft.set(conditions=conditions.without(draft.status.conditions, "ReplicaFailure"))
+        _drop(draft, "ReplicaFailure")
 
 
 def _enough_available(seen: Observed, status: RolloutStatus) -> bool:
