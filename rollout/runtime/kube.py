@@ -49,7 +49,8 @@ class WatchEvent(msgspec.Struct, frozen=True):
 class Kube(Protocol):
     """The Kubernetes API as we use it. `namespace=None` means all namespaces (or cluster scope).
 
-    Every method raises `rollout.errors.ApiError` subclasses. `subresource` is "", "status", "scale".
+    Every method raises `rollout.errors.ApiError` subclasses. `subresource` is "", "status", "scale", or
+    "ephemeralcontainers" (of pods).
     """
 
     async def get(

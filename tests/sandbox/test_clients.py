@@ -70,6 +70,30 @@ async def test_an_objects_whole_life(kube: HttpKube, connection: Connection) -> 
         await kube.get(CONFIG_MAPS, "default", "life")
 
 
+async def test_a_pod_gets_ephemeral_containers_by_every_kind_of_patch(kube: HttpKube) -> None:
+    spec = {"containers": [{"name": "c", "image": "i"}]}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "debugged"}, "spec": spec}
+    await kube.create(PODS, "default", pod)
+    sub = {"subresource": "ephemeralcontainers"}
+    one, two, three = ({"name": name, "image": "i"} for name in ("one", "two", "three"))
+    patch = {"spec": {"ephemeralContainers": [one]}}
+    await kube.patch(PODS, "default", "debugged", patch, type="strategic", **sub)
+    op = [{"op": "add", "path": "/spec/ephemeralContainers/-", "value": two}]
+    made = await kube.patch(PODS, "default", "debugged", op, type="json", **sub)
+    both = made["spec"]["ephemeralContainers"]
+    patch = {
+        "metadata": {"resourceVersion": made["metadata"]["resourceVersion"]},
+        "spec": {"ephemeralContainers": [*both, three]},
+    }
+    await kube.patch(PODS, "default", "debugged", patch, **sub)
+    with pytest.raises(errors.Conflict):  # the version is a precondition here, too
+        await kube.patch(PODS, "default", "debugged", patch, **sub)
+    found = await kube.get(PODS, "default", "debugged", **sub)
+    assert [item["name"] for item in found["spec"]["ephemeralContainers"]] == ["one", "two", "three"]
+    with pytest.raises(errors.Invalid, match="may not be removed"):
+        await kube.patch(PODS, "default", "debugged", {"spec": {"ephemeralContainers": [one]}}, **sub)
+
+
 async def test_scale_is_read_and_set(kube: HttpKube) -> None:
     template = {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
     spec = {"replicas": 0, "selector": {"matchLabels": {"app": "x"}}, "template": template}
