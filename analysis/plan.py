@@ -31,6 +31,8 @@ from rollout.core.expr import regex
 
 ERROR_RETRY_SECONDS = 10.0
 DEFAULT_CONSECUTIVE_ERROR_LIMIT = 4
+_HEAVY = frozenset({"chaos", "loadTest"})
+"""Providers that are not tried again by themselves after an Error: faults and load are done once, or as often as asked for."""
 DEFAULT_RETENTION = 10
 _WORST: tuple[Phase, ...] = ("Failed", "Error", "Inconclusive", "Successful")
 _COUNTERS = {"Successful": "successful", "Failed": "failed", "Inconclusive": "inconclusive", "Error": "error"}
@@ -56,13 +58,15 @@ def settings(metric: Metric) -> Settings:
     interval = duration(metric.interval) if metric.interval else None
     count = whole(metric.count) or (1 if interval is None else 0)
     error_limit = 0 if metric.start_group else whole(metric.consecutive_error_limit)
+    if error_limit is None:
+        error_limit = 0 if _HEAVY & metric.provider.keys() else DEFAULT_CONSECUTIVE_ERROR_LIMIT
     return Settings(
         interval=interval,
         initial_delay=duration(metric.initial_delay) if metric.initial_delay else 0.0,
         count=count,
         failure_limit=whole(metric.failure_limit) or 0,
         inconclusive_limit=whole(metric.inconclusive_limit) or 0,
-        error_limit=DEFAULT_CONSECUTIVE_ERROR_LIMIT if error_limit is None else error_limit,
+        error_limit=error_limit,
         success_limit=whole(metric.consecutive_success_limit) or 0,
     )
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from analysis import lasting
 from analysis.plan import delete_at, plan, refused, transitions
+from analysis.plan import settings as numbers_of
 from rollout.api.analysis import (
     COMPLETED,
     AnalysisRun,
@@ -394,3 +395,12 @@ def test_news_that_come_too_late_change_nothing():
     clean = plan(ended, [metric], START, {"m": lasting.cleaned(owed)}, slow={"m"})
     assert clean.acts == ()
     assert clean.status.phase == "Inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("provider", "limit"), [("prometheus", 4), ("job", 4), ("chaos", 0), ("loadTest", 0)]
+)
+def test_faults_and_load_are_not_tried_again_after_an_error_unless_asked_for(provider, limit):
+    assert numbers_of(Metric(name="m", provider={provider: {}})).error_limit == limit
+    asked = Metric(name="m", provider={provider: {}}, consecutive_error_limit=2)
+    assert numbers_of(asked).error_limit == 2
