@@ -1,4 +1,4 @@
-"""When a ChaosSchedule's times are: cron, zone, weeks, windows, excluded dates and jitter. Pure.
+"""When a ChaosSchedule's times are: cron, zone, weeks, windows, excluded dates, bounds and jitter. Pure.
 
 A time has two moments: `nominal`, where the cron expression puts it and by which it is known, and `at`, when it
 begins after jitter. Times are strictly ordered by both, and no time's `at` reaches the next one's `nominal`.
@@ -64,7 +64,7 @@ def past_times(
 
 
 def allows(spec: ChaosScheduleSpec, moment: datetime) -> bool:
-    """Whether the weeks, windows and excluded dates of the schedule let a run begin at this moment."""
+    """Whether the weeks, windows, excluded dates and bounds of the schedule let a run begin at this moment."""
     return _Rules(spec).opens(moment) is None
 
 
@@ -101,11 +101,14 @@ class _Rules:
         self._anchor = _monday(dates.day(spec.anchor_date)) if spec.every_weeks > 1 else date.min
         self._windows = tuple(_Hours(one) for one in spec.windows)
         self._excluded = tuple(dates.dates(one) for one in spec.exclude)
+        self._first = dates.moment(spec.not_before) if spec.not_before else None
+        self._last = dates.moment(spec.not_after) if spec.not_after else None
 
     def nominal(self, after: datetime, end: datetime) -> Iterator[datetime]:
         """Allowed moments later than `after` and up to `end`. Stretches that are not allowed are jumped over."""
         since: datetime | None = after
-        while since is not None:
+        end = min(end, self._last or end)
+        while since is not None and since < end:
             jump = None
             for moment in self._ticks(since):
                 if moment > end:
@@ -153,6 +156,10 @@ class _Rules:
 
     def opens(self, moment: datetime) -> datetime | None:
         """None where a run may begin; otherwise a later moment before which none may."""
+        if self._first is not None and moment < self._first:
+            return max(self._first, moment + _MINUTE)
+        if self._last is not None and moment > self._last:
+            return moment + HORIZON
         local = moment.astimezone(self._zone)
         today = local.date()
         if any(first <= today <= last for first, last in self._excluded):

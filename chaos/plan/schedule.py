@@ -33,6 +33,7 @@ from rollout.api.chaos import (
 from rollout.api.meta import key_of, metadata, time_of, timestamp
 from rollout.api.resources import CHAOS_RUNS
 from rollout.api.rollout import INSTANCE_ID
+from rollout.core import dates
 from rollout.core.problem import Problem, raise_if_any
 from rollout.core.validate_chaos import validate_run
 from rollout.errors import InvalidSpec
@@ -253,7 +254,8 @@ class _Draft:
         if halt := engaged(self.seen.switches):
             return _Skip("Halted", halt)
         if not calendar.allows(self.spec, now):
-            return _Skip("OutsideWindow", "it would begin outside the schedule's windows")
+            rule = f"windows, or after its end ({self.spec.not_after})" if self.spec.not_after else "windows"
+            return _Skip("OutsideWindow", f"it would begin outside the schedule's {rule}")
         if self.spec.not_during_rollouts and (busy := _unsettled(self.seen.rollouts)):
             return _Skip("RolloutInProgress", busy)
         return None
@@ -320,10 +322,7 @@ class _Draft:
         if self.waiting is not None:
             return f"waiting until the ChaosRun {self.waiting.metadata.name}, which was aborted, is undone"
         if not ahead:
-            return (
-                "no time comes within the next five years; "
-                "look at schedule, everyWeeks, windows and exclude, which leave none together"
-            )
+            return self._why_none()
         try:
             self._run(ahead[0])
         except InvalidSpec as error:
@@ -331,6 +330,14 @@ class _Draft:
         if self.status.active:
             return f"the ChaosRun {self.status.active} is at work"
         return f"next at {timestamp(ahead[0].at)}"
+
+    def _why_none(self) -> str:
+        if self.spec.not_after and self.seen.now >= dates.moment(self.spec.not_after):
+            return f"over: no run begins after {self.spec.not_after} (notAfter)"
+        return (
+            "no time comes within the next five years; "
+            "look at schedule, everyWeeks, windows, exclude, notBefore and notAfter, which leave none together"
+        )
 
     def finished(self, *, wake_at: datetime | None) -> Plan:
         return Plan(

@@ -36,11 +36,20 @@ def _when(spec: Mapping[str, Any]) -> Iterator[Problem]:
         yield required("spec.anchorDate", "everyWeeks counts from the week of this date", fix)
     for index, text in enumerate(spec.get("exclude") or ()):
         yield from _read(text, f"spec.exclude[{index}]", dates.dates)
+    yield from _bounds(spec)
     yield from check_duration(spec.get("jitter"), "spec.jitter", positive=False)
     deadline = spec.get("startingDeadlineSeconds")
     if deadline is not None and not MIN_DEADLINE <= deadline <= MAX_DEADLINE:
         rule = f"must be {MIN_DEADLINE} to {MAX_DEADLINE} seconds"
         yield invalid("spec.startingDeadlineSeconds", deadline, rule)
+
+
+def _bounds(spec: Mapping[str, Any]) -> Iterator[Problem]:
+    given = {field: spec[field] for field in ("notBefore", "notAfter") if spec.get(field)}
+    wrong = [one for field, text in given.items() for one in _read(text, f"spec.{field}", dates.moment)]
+    yield from wrong
+    if len(given) == 2 and not wrong and dates.moment(given["notBefore"]) > dates.moment(given["notAfter"]):
+        yield invalid("spec.notAfter", given["notAfter"], "is before notBefore: no run could ever begin")
 
 
 def _windows(spec: Mapping[str, Any]) -> Iterator[Problem]:

@@ -138,6 +138,33 @@ def test_excluded_dates_and_ranges_are_left_out_to_their_last_day_in_the_zone():
     ]
 
 
+def test_no_time_comes_before_the_first_moment_or_after_the_last():
+    one = spec("0 14 * * *", not_before="2026-10-21T14:00:00Z", not_after="2026-10-23T14:00:00Z")
+    assert wall(one, utc(2026, 10, 1), 9) == [
+        "Wed 10-21 14:00 +0000",
+        "Thu 10-22 14:00 +0000",
+        "Fri 10-23 14:00 +0000",
+    ]
+    assert not allows(one, utc(2026, 10, 21, 13, 59))
+    assert not allows(one, utc(2026, 10, 23, 14, 1))
+
+
+@pytest.mark.parametrize(("first", "expected"), [("00", "14:00"), ("30", "14:01")])
+def test_a_bound_between_two_minutes_is_kept_to_the_second(first, expected):
+    one = spec("* * * * *", not_before=f"2026-10-21T14:00:{first}Z")
+    assert wall(one, utc(2026, 10, 1), 1) == [f"Wed 10-21 {expected} +0000"]
+
+
+def test_a_bound_beyond_the_horizon_means_that_nothing_comes():
+    assert next_times(spec("* * * * *", not_before="9999-12-31T23:59:59Z"), utc(2026, 10, 1), 1) == ()
+
+
+def test_jitter_does_not_move_a_time_behind_the_last_moment():
+    one = spec("0 14 * * *", jitter="6h", not_after="2026-10-23T14:00:00Z")
+    found = next_times(one, utc(2026, 10, 1), 50, uid="x")
+    assert found[-1].at == found[-1].nominal == utc(2026, 10, 23, 14)
+
+
 def test_allows_asks_of_any_moment_not_only_of_times():
     one = spec("0 14 * * *", BERLIN, windows=(Window(from_="14:00", to="16:00"),), exclude=("2026-10-22",))
     assert allows(one, utc(2026, 10, 20, 13, 59))
@@ -321,6 +348,8 @@ SPECS = st.builds(
     anchor_date=days.map(str),
     windows=st.lists(windows, max_size=2).map(tuple),
     exclude=st.lists(days.map(str), max_size=3).map(tuple),
+    not_before=st.just("") | days.map("{}T07:03:20Z".format),
+    not_after=st.just("") | days.map("{}T19:30:00+02:00".format),
     jitter=st.sampled_from(["", "90s", "45m", "6h"]),
 )
 

@@ -390,6 +390,28 @@ def test_a_schedule_that_never_comes_says_so_and_does_not_search_again_by_itself
     assert decision.wake_at is None
 
 
+def test_a_schedule_that_is_over_says_so_and_runs_nothing_more():
+    raw = schedule(notAfter="2026-10-20T13:59:59Z")
+    decision = plan(seen(raw))
+    assert decision.create is None
+    assert decision.status.message == "over: no run begins after 2026-10-20T13:59:59Z (notAfter)"
+    assert (decision.status.next_times, decision.wake_at) == ((), None)
+
+
+def test_a_schedule_that_has_not_begun_shows_its_first_time():
+    decision = plan(seen(schedule(notBefore="2026-11-01T00:00:00Z")))
+    assert decision.create is None
+    assert decision.status.message == "next at 2026-11-03T14:00:00Z"
+    assert decision.wake_at == datetime(2026, 11, 3, 14, tzinfo=UTC)
+
+
+def test_a_late_start_must_still_be_before_the_end():
+    raw = schedule(notAfter="2026-10-20T14:03:00Z")
+    assert plan(seen(raw, now=DUE + timedelta(minutes=2))).create
+    decision = plan(seen(raw, now=DUE + timedelta(minutes=4)))
+    assert_skipped(decision, "OutsideWindow", "after its end (2026-10-20T14:03:00Z)")
+
+
 def test_a_plan_applied_to_its_own_outcome_is_empty():
     first = plan(seen())
     made = view(first.create, ChaosRun)
