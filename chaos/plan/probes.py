@@ -31,8 +31,11 @@ MODE: Mapping[Role, str] = {
 }
 STALE_SECONDS = 30.0
 """A stop condition that was not measured for so long is no safeguard any more."""
-_PER_ATTEMPT = 40.0
-"""Seconds that one attempt may take beyond its interval: the slowest answer of a probe, or the wait after an Error."""
+INTERRUPTED = "stopped before it had an answer"
+"""What `analysis.lasting` says of a measurement that was cut off by the end of its run: it is no sample."""
+_QUICK = frozenset({"prometheus", "web", "http", "kubernetes"})
+_QUICK_SECONDS, _LASTING_SECONDS = 40.0, 680.0
+"""What one attempt may take beyond its interval: the slowest answer of its provider, or the wait after an Error."""
 
 
 def child_name(run: str, role: Role) -> str:
@@ -146,9 +149,12 @@ def read(draft: Draft) -> None:
 
 def sampled(before: ProbeResult, metric: MetricResult) -> ProbeResult:
     """The result with the samples that were taken since."""
-    bad = metric.failed + metric.inconclusive
-    total = metric.successful + bad + metric.error
     answered = [one for one in metric.measurements if one.phase in COMPLETED]
+    cut_off = bool(answered) and (answered[-1].phase, answered[-1].message) == ("Inconclusive", INTERRUPTED)
+    if cut_off:
+        del answered[-1]
+    bad = metric.failed + metric.inconclusive - cut_off
+    total = metric.successful + bad + metric.error
     fresh = total - (before.good + before.bad + before.errors)
     streak, worst = before.streak, before.worst_streak
     for one in answered[-fresh:] if fresh > 0 else ():
@@ -235,9 +241,10 @@ def seconds_for(spec: ChaosRunSpec, role: Role) -> float:
     longest = 0.0
     for _, probe in probes_of(spec, role):
         tries = 1 if role in SAMPLING else probe.attempts
-        each = duration(probe.interval) + _PER_ATTEMPT
+        quick = bool(probe.provider) and set(probe.provider) <= _QUICK
+        each = duration(probe.interval) + (_QUICK_SECONDS if quick else _LASTING_SECONDS)
         longest = max(longest, duration(probe.initial_delay or "0s") + tries * each)
-    return longest + _PER_ATTEMPT
+    return longest + _QUICK_SECONDS
 
 
 # --- stop conditions ----------------------------------------------------------------------------------
@@ -246,7 +253,7 @@ def seconds_for(spec: ChaosRunSpec, role: Role) -> float:
 def stop_condition(seen: Observed) -> str:
     """Why a stop condition ends the run, as "Cause: words"; "" while all of them hold."""
     run = child(seen, "stop")
-    if run is None:
+    if run is None or run.spec.terminate:
         return ""
     for result in run.status.metric_results:
         if result.completed and result.phase != "Successful":

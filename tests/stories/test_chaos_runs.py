@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from chaos.faults.kinds import KINDS
+from chaos.faults.pod_delete import PodDeletion
 from rollout.api.chaos import FINALIZER, OPT_IN
 from rollout.api.resources import ANALYSIS_RUNS, CHAOS_RUNS, NAMESPACES, PODS
 from rollout.runtime.kube import Object
@@ -304,6 +306,24 @@ def test_a_pod_that_does_not_go_is_said_loudly_and_the_run_ends_all_the_same():
         assert [one["type"] for one in end["conditions"]] == ["RevertUnverified"]
 
     chaos(story)
+
+
+class Broken(PodDeletion):
+    """A kind with a defect: it cannot say whether its pod is gone."""
+
+    def gone(self, receipt: Any, world: Any) -> str:
+        raise KeyError("defect")
+
+
+def test_a_kind_with_a_defect_holds_no_run_up():
+    async def story(world: World) -> None:
+        stage(world)
+        await world.until("ready", ready(world, 4))
+        world.apply(chaos_run(revertTimeout="10s", probes=[probe("up", "Start")]))
+        end = await completed(world, within=60)
+        assert (end["verdict"], end["receipts"][0]["state"]) == ("Error", "Unverified")
+
+    chaos(story, kinds={**KINDS, "podDelete": Broken()})
 
 
 # --- refusals -----------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis import lasting
 from chaos.plan.probes import broken, sampled
 from rollout.api.analysis import AnalysisTemplate, Measurement, MetricResult
 from rollout.api.chaos import ChaosRunSpec, Probe, ProbeResult, Tolerance
@@ -9,6 +10,7 @@ from rollout.api.codec import view
 from rollout.core.probes import RETENTION, spec_for
 from rollout.core.validate_analysis import validate_run_spec
 from rollout.errors import InvalidSpec
+from tests.virtual import START
 
 PROMETHEUS = {"prometheus": {"address": "http://prometheus:9090", "query": 'up{app="{{args.app}}"}'}}
 UP = {"name": "up", "provider": PROMETHEUS, "successCondition": "result[0] == 1"}
@@ -136,6 +138,17 @@ def test_streaks_are_counted_over_any_number_of_looks(phases, looks):
     if at == len(phases):
         assert result.worst_streak == worst_of(phases)
         assert result.good + result.bad + result.errors == len(phases)
+
+
+def test_a_measurement_that_the_end_of_its_run_cut_off_is_no_sample():
+    running = Measurement(started_at="2026-01-05T09:00:00Z", phase="Running")
+    cut = lasting.interrupted(running, START)
+    metric = MetricResult(
+        name="up", measurements=(Measurement(phase="Successful"), cut), successful=1, inconclusive=1
+    )
+    result = sampled(ProbeResult(name="up"), metric)
+
+    assert (result.good, result.bad, result.ratio, result.worst_streak) == (1, 0, 1.0, 0)
 
 
 @pytest.mark.parametrize(
