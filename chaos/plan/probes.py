@@ -201,7 +201,16 @@ def judged(draft: Draft, role: Role) -> list[ProbeResult]:
                 message=said,
                 runs=(child_name(draft.run.metadata.name, role),),
             )
-    return [_judged(one, probe_named(draft.spec, one.name), role) for one in found.values()]
+    judged_all = [_judged(one, probe_named(draft.spec, one.name), role) for one in found.values()]
+    return judged_all if run is not None else [_lost(one) for one in judged_all]
+
+
+def _lost(result: ProbeResult) -> ProbeResult:
+    """Its AnalysisRun was deleted in the middle: nobody knows what it would have seen."""
+    if not _measured(result):
+        return result
+    said = f"its AnalysisRun is gone after {_measured(result)} samples"
+    return msgspec.structs.replace(result, phase="Error", message=said)
 
 
 def _judged(result: ProbeResult, probe: Probe | None, role: Role) -> ProbeResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from chaos.faults.kinds import KINDS
 from chaos.faults.pod_delete import PodDeletion
 from rollout.api.chaos import FINALIZER, OPT_IN
+from rollout.api.meta import timestamp
 from rollout.api.resources import ANALYSIS_RUNS, CHAOS_RUNS, NAMESPACES, PODS
 from rollout.runtime.kube import Object
 from rollout.sandbox.workloads.podmodel import Behaviour
@@ -513,6 +515,53 @@ def test_a_deleted_run_whose_fault_does_not_end_lets_go_in_time():
         world.storage.delete(CHAOS_RUNS, NAMESPACE, "run")
         await world.until("gone", lambda: not world.list(CHAOS_RUNS), within=80)
         assert "RevertUnverified" in world.reasons()
+
+    chaos(story)
+
+
+def test_no_fault_begins_before_its_time():
+    async def story(world: World) -> None:
+        stage(world)
+        await world.until("ready", ready(world, 4))
+        begin = world.clock.now() + timedelta(seconds=100)
+        world.apply(chaos_run(startAt=timestamp(begin), probes=PROBES))
+        await world.clock.sleep(30)
+        assert phase(world, "Pending")()
+        end = await completed(world)
+        assert end["verdict"] == "Successful", end["message"]
+        assert timestamp(begin) <= end["injectedAt"] <= timestamp(begin + timedelta(seconds=3))
+
+    chaos(story)
+
+
+def stop_on(query: str) -> Object:
+    return {name: one for name, one in probe("slo", "During", query).items() if name != "mode"}
+
+
+@pytest.mark.parametrize(("role", "cause"), [("stop", "Unmeasured"), ("during", "")])
+def test_a_measurement_that_somebody_deletes_is_no_pass(role, cause):
+    async def story(world: World) -> None:
+        stage(world)
+        await world.until("ready", ready(world, 4))
+        world.apply(chaos_run(duration="20s", stopConditions=[stop_on("up")], probes=PROBES))
+        await world.until("at work", lambda: bool(status(world).get("injectedAt")))
+        await world.clock.sleep(4)
+        world.storage.delete(ANALYSIS_RUNS, NAMESPACE, f"run-{role}")
+        end = await completed(world)
+        assert (end["verdict"], end.get("stopping", "").partition(":")[0]) == ("Error", cause)
+
+    chaos(story)
+
+
+def test_stop_conditions_that_are_not_measured_any_more_end_the_run():
+    async def story(world: World) -> None:
+        stage(world)
+        await world.until("ready", ready(world, 4))
+        world.apply(chaos_run(duration="10m", stopConditions=[stop_on("slo")], probes=[probe("up", "Start")]))
+        await world.until("at work", lambda: bool(status(world).get("injectedAt")))
+        world.stall["slo"] = True
+        end = await completed(world, within=90)
+        assert (end["verdict"], "was not measured for" in end["message"]) == ("Error", True), end["message"]
 
     chaos(story)
 

@@ -100,6 +100,8 @@ class World:
         self.chaos_rules = ChaosRules(self.storage, clock)
         self.faults = faults or Faults()
         self.images: dict[str, Behaviour] = {}
+        self.stall: dict[str, bool] = {}
+        """Queries that are not answered at all any more."""
         self.judge = Judge(self.storage, clock)
         self.writes = 0
         self.crashes = 0
@@ -162,7 +164,7 @@ class World:
             group.create_task(step.caches.run())
             group.create_task(step.run())
             if self.answer is not None:
-                providers = {"prometheus": Scripted(self.answer)}
+                providers = {"prometheus": Scripted(self.answer, self.stall)}
                 group.create_task(AnalysisController(kube, self.clock, providers, recorder=self.events).run())
             if self.chaos:
                 caches = ChaosCaches(kube, self.clock, shared=step.caches.informers)
@@ -343,14 +345,17 @@ class World:
 class Scripted:
     """A metric provider that answers what the story says."""
 
-    def __init__(self, answer: Callable[[str], Any]) -> None:
+    def __init__(self, answer: Callable[[str], Any], stall: Mapping[str, bool]) -> None:
         self._answer = answer
+        self._stall = stall
 
     def asked(self, metric: Metric) -> dict[str, str]:
         return {"ResolvedPrometheusQuery": metric.provider["prometheus"]["query"]}
 
     async def measure(self, metric: Metric, secrets: Mapping[str, str], now: datetime) -> Reading:
         await asyncio.sleep(0.05)
+        if self._stall.get(metric.provider["prometheus"]["query"]):
+            await asyncio.Event().wait()
         value = self._answer(metric.provider["prometheus"]["query"])
         if isinstance(value, Exception):
             raise value
