@@ -158,7 +158,7 @@ class World:
 
     async def _controllers_once(self, crashed: asyncio.Event) -> None:
         ours = StorageKube(self.storage, manager="surefoot")
-        kube = FaultyKube(ours, self.faults, crashed, on_send=self.chaos_rules.sending)
+        kube = FaultyKube(ours, self.faults, crashed)
         step = RolloutController(kube, self.clock, recorder=self.events)
         async with asyncio.TaskGroup() as group:
             group.create_task(step.caches.run())
@@ -167,6 +167,7 @@ class World:
                 providers = {"prometheus": Scripted(self.answer, self.stall)}
                 group.create_task(AnalysisController(kube, self.clock, providers, recorder=self.events).run())
             if self.chaos:
+                kube = FaultyKube(ours, self.faults, crashed, on_send=self.chaos_rules.sending)
                 caches = ChaosCaches(kube, self.clock, shared=step.caches.informers)
                 gather = self.gatherer(kube, self.clock) if self.gatherer is not None else None
                 runs = ChaosController(
