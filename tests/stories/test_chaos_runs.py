@@ -10,7 +10,7 @@ import pytest
 
 from chaos.faults.kinds import KINDS
 from chaos.faults.pod_delete import PodDeletion
-from rollout.api.chaos import FINALIZER, OPT_IN
+from rollout.api.chaos import FINALIZER, OPT_IN, OPT_IN_FROM
 from rollout.api.meta import timestamp
 from rollout.api.resources import ANALYSIS_RUNS, CHAOS_RUNS, NAMESPACES, PODS
 from rollout.runtime.kube import Object
@@ -410,6 +410,29 @@ def test_a_namespace_that_has_not_opted_in_is_not_touched():
         world.apply(chaos_run(probes=PROBES))
         end = await completed(world)
         assert (end["verdict"], "has not opted in" in end["message"]) == ("Error", True)
+
+    chaos(story)
+
+
+@pytest.mark.parametrize("welcome", [True, False])
+def test_runs_of_another_namespace_need_its_word(welcome):
+    async def story(world: World) -> None:
+        stage(world)
+        if welcome:
+            note = {"metadata": {"annotations": {OPT_IN_FROM: "other, team"}}}
+            world.patch(NAMESPACES, NAMESPACE, note)
+        await world.until("ready", ready(world, 4))
+        run = chaos_run(target={**TARGET, "namespace": NAMESPACE}, probes=PROBES)
+        run["metadata"]["namespace"] = "team"
+        world.apply(run)
+
+        def over() -> bool:
+            return (world.get(CHAOS_RUNS, "run", "team").get("status") or {}).get("phase") == "Completed"
+
+        await world.until("completed", over, within=120)
+        end = world.get(CHAOS_RUNS, "run", "team")["status"]
+        assert end["verdict"] == ("Successful" if welcome else "Error"), end["message"]
+        assert bool(world.chaos_rules.harmed) is welcome
 
     chaos(story)
 
