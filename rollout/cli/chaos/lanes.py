@@ -138,11 +138,11 @@ def _probes(run: ChaosRun, analyses: Iterable[AnalysisRun], slices: _Slices) -> 
 
 
 def _measurements(analyses: Iterable[AnalysisRun]) -> Mapping[str, list[Measurement]]:
-    """By probe: a metric of the probe's name, or of an analysis template that the probe names (`probe.metric`)."""
+    """By probe: a metric of the probe's name, or of an analysis template that the probe names (`probe/metric`)."""
     found: dict[str, list[Measurement]] = {}
     for run in analyses:
         for result in run.status.metric_results:
-            found.setdefault(result.name.partition(".")[0], []).extend(result.measurements)
+            found.setdefault(result.name.partition("/")[0], []).extend(result.measurements)
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from rollout.api.chaos import FAULT_KINDS, ChaosRun, ChaosRunStatus, Fault, Receipt, Target
+from rollout.api.chaos import FAULT_KINDS, ChaosRun, ChaosRunStatus, Fault, ProbeResult, Receipt, Target
 from rollout.api.codec import plain, view
 from rollout.api.meta import View
 from rollout.errors import InvalidSpec
@@ -163,21 +163,23 @@ def _fault_line(fault: Fault, step: int, receipts: tuple[Receipt, ...]) -> Fault
 
 
 def _probe_lines(run: ChaosRun) -> tuple[ProbeLine, ...]:
-    known = {one.name: one for one in run.status.probes}
+    """One line for each result (an Edge probe has two: before and after), and for each probe without one."""
     lines = []
     for probe in run.spec.probes:
-        result = known.get(probe.name)
-        lines.append(
-            ProbeLine(
-                name=probe.name,
-                mode=probe.mode,
-                phase=result.phase if result else "",
-                good=result.good if result else 0,
-                bad=result.bad if result else 0,
-                errors=result.errors if result else 0,
-                ratio=result.ratio if result else None,
-                worst_streak=result.worst_streak if result else 0,
-                message=result.message if result else "",
-            )
-        )
+        results = [one for one in run.status.probes if one.name == probe.name]
+        lines += [_probe_line(one) for one in results or (ProbeResult(name=probe.name, mode=probe.mode),)]
     return tuple(lines)
+
+
+def _probe_line(result: ProbeResult) -> ProbeLine:
+    return ProbeLine(
+        name=result.name,
+        mode=result.mode,
+        phase=result.phase,
+        good=result.good,
+        bad=result.bad,
+        errors=result.errors,
+        ratio=result.ratio,
+        worst_streak=result.worst_streak,
+        message=result.message,
+    )

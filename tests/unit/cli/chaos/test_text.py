@@ -119,3 +119,13 @@ def test_markdown_escapes_what_would_break_its_tables() -> None:
     lines = report.markdown(shape(run), None)
     assert lines[0] == "# Chaos run shop/kill: Failed"
     assert "| 2026-11-21T12:00:10Z | a\\|b | c d |" in lines
+
+
+def test_an_edge_probe_has_a_line_for_before_and_one_for_after() -> None:
+    results = [{"name": "after", "mode": mode, "phase": "Successful"} for mode in ("Start", "End")]
+    shown = shape(sample.run(probes=results))
+    assert [(one.name, one.mode, one.phase) for one in shown.probes] == [
+        ("health", "Continuous", ""),
+        ("after", "Start", "Successful"),
+        ("after", "End", "Successful"),
+    ]
