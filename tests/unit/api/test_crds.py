@@ -164,7 +164,10 @@ def test_a_chaos_run_is_taken_as_it_is():
         (faults({"name": "a", "httpAbort": {"percent": 101}}), "less than or equal to 100"),
         ({"target": {"count": 1, "percent": 5}}, "count and percent exclude each other"),
         ({"probes": [{"name": "up", "mode": "End"}]}, "exactly one of provider and templateRef"),
-        ({"probes": [{"name": "up", "mode": "Ende", "provider": {}}]}, "spec.probes[0].mode: Unsupported value"),
+        (
+            {"probes": [{"name": "up", "mode": "Ende", "provider": {}}]},
+            "spec.probes[0].mode: Unsupported value",
+        ),
         ({"steps": [{}] * 33}, "must have at most 32 items"),
     ],
 )
