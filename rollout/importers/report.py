@@ -16,7 +16,9 @@ from rollout.api.meta import key_of
 
 Level = Literal["info", "approximate", "dropped", "refused"]
 Outcome = Literal["exact", "approximate", "refused"]
-_INDENT = "  "
+_LONGEST = 253
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII)
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,6 +174,11 @@ class Reader:
 
     def _note(self, level: Level, path: Iterable[str | int], message: str) -> None:
         self.notes.append(Note(level=level, source=self.source, path=shown_path(path), message=message))
+
+
+def is_name(value: Any) -> bool:
+    """Whether an object may have this name (RFC 1123 subdomain)."""
+    return isinstance(value, str) and len(value) <= _LONGEST and bool(_NAME.fullmatch(value))
 
 
 def shown_path(path: Iterable[str | int]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rollout.api.meta import key_of
+from rollout.importers.checked import checked
 from rollout.importers.flagger import canary
 from rollout.importers.flagger.canary import JOB_IMAGE, Options
 from rollout.importers.report import Imported, Note, Reader, Refused
@@ -24,7 +25,7 @@ def convert(documents: Sequence[dict[str, Any]], options: Options) -> Imported:
         reader = Reader(one)
         if _is(one, "Canary"):
             try:
-                objects += canary.convert(reader, one, templates, deployments, options)
+                objects += checked(reader, canary.convert(reader, one, templates, deployments, options))
                 reader.leftovers("spec")
             except Refused:
                 pass

@@ -86,14 +86,14 @@ def convert(
 
 
 def _state(reader: Reader, canary: Json) -> None:
-    phase = str((canary.get("status") or {}).get("phase") or "")
     status = canary.get("status") or {}
+    phase = str(_below(status, "phase") or "")
     reader.get("status")
     if phase in _BUSY:
         raise reader.refuse(
             ("status", "phase"), f"the Canary is {phase}: wait until it is done, then import it"
         )
-    if phase == "Failed" or status.get("lastAppliedSpec") != status.get("lastPromotedSpec"):
+    if phase == "Failed" or _below(status, "lastAppliedSpec") != _below(status, "lastPromotedSpec"):
         raise reader.refuse(
             ("status", "phase"),
             "the target Deployment holds a version that was rejected: bring it back to what -primary runs, then import",
@@ -113,8 +113,15 @@ def _target(reader: Reader) -> str:
     return name
 
 
+def _below(obj: Any, *path: str) -> Any:
+    """What stands at a path of an object of others; None where there is nothing."""
+    for part in path:
+        obj = obj.get(part) if isinstance(obj, Mapping) else None
+    return obj
+
+
 def _labels(reader: Reader, deployment: Json | None, target: str) -> dict[str, str]:
-    selector = (((deployment or {}).get("spec") or {}).get("selector") or {}).get("matchLabels")
+    selector = _below(deployment, "spec", "selector", "matchLabels")
     if isinstance(selector, dict) and selector:
         return {str(key): str(value) for key, value in selector.items()}
     reader.approximate(
@@ -252,8 +259,8 @@ def _templates(reader: Reader, names: Names, found: Hooks, checks: list[Json]) -
 
 
 def _repeated(one: Json, again: Json) -> Json:
-    """A webhook's metric. Load tests and Jobs are done once at each weight; calls are repeated until they pass."""
-    return one if {"loadTest", "job"} & set(one["provider"]) else {**one, **again}
+    """A webhook's metric: load is made once at each weight; calls and Jobs are repeated until they pass."""
+    return one if "loadTest" in one["provider"] else {**one, **again}
 
 
 def _template(name: str, names: Names, metrics: list[Json]) -> Json:
@@ -278,8 +285,8 @@ def _interval(reader: Reader) -> float:
 
 
 def _replicas(reader: Reader, deployment: Json | None, options: Options) -> int:
-    known = options.replicas or ((deployment or {}).get("spec") or {}).get("replicas")
-    if isinstance(known, int) and known > 0:
+    known = options.replicas or _below(deployment, "spec", "replicas")
+    if isinstance(known, int) and not isinstance(known, bool) and known > 0:
         return known
     reader.approximate(
         ("spec", "targetRef"),

@@ -97,12 +97,14 @@ def _template(
     template = templates.get((namespace, name))
     if template is None:
         raise reader.refuse(ref, f"the MetricTemplate {namespace}/{name} is not in these files; give it, too")
-    spec = template.get("spec") or {}
-    provider = spec.get("provider") or {}
+    spec = template.get("spec")
+    provider = spec.get("provider") if isinstance(spec, Mapping) else None
+    query = spec.get("query") if isinstance(spec, Mapping) else None
+    if not isinstance(provider, Mapping) or not isinstance(query, str):
+        raise reader.refuse(ref, f"the MetricTemplate {namespace}/{name} needs a provider and a query")
     if provider.get("type") != "prometheus":
-        raise reader.refuse(
-            ref, f"its provider {provider.get('type')} is not supported yet; only prometheus is"
-        )
+        said = provider.get("type") or "without a type"
+        raise reader.refuse(ref, f"its provider {said} is not supported yet; only prometheus is")
     for field in ("secretRef", "headers", "insecureSkipVerify", "region"):
         if provider.get(field):
             raise reader.refuse(
@@ -120,8 +122,7 @@ def _template(
         "interval": interval,
         **{f"variables.{key}": str(value) for key, value in variables.items()},
     }
-    query = _filled(reader, ref, str(spec.get("query") or ""), known)
-    return query, str(provider.get("address") or names.address)
+    return _filled(reader, ref, query, known), str(provider.get("address") or names.address)
 
 
 def _filled(reader: Reader, at: Path, query: str, known: Mapping[str, str]) -> str:

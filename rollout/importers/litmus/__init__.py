@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from rollout.importers.checked import checked
 from rollout.importers.litmus import schedule
 from rollout.importers.litmus.engine import CMD_IMAGE, Options, runs
 from rollout.importers.report import Imported, Note, Reader, Refused
@@ -24,9 +25,9 @@ def convert(documents: Sequence[dict[str, Any]], options: Options) -> Imported:
         reader = Reader(one)
         try:
             if _is(one, "ChaosEngine"):
-                objects += runs(reader, one, catalogue, options)
+                objects += checked(reader, runs(reader, one, catalogue, options))
             elif _is(one, "ChaosSchedule"):
-                objects += schedule.convert(reader, one, catalogue, options)
+                objects += checked(reader, schedule.convert(reader, one, catalogue, options))
             elif _is(one, "ChaosResult"):
                 raise reader.refuse((), "a result is of a run that is over: nothing to convert")
             else:

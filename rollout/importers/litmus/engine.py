@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from rollout.api.chaos import OPT_IN, Caps
 from rollout.importers.litmus import faults, probes
 from rollout.importers.litmus.tunables import Profile, Tunables, tunables
 from rollout.importers.report import Reader
@@ -20,6 +21,7 @@ _KINDS = {
     "rollout": "Rollout",
 }
 _IDENTITY = "ours injects as the controller: see the RBAC rules in docs/chaos.md"
+_USUAL_PERCENT = Caps().percent_per_namespace
 CMD_IMAGE = "curlimages/curl:8.10.1"
 
 
@@ -62,18 +64,14 @@ class Common(msgspec.Struct, frozen=True, kw_only=True):
 
     targets: list[Json]
     health_check: bool
-    app_namespace: str
+    namespace: str
     recovery_timeout: int
 
 
 def _common(reader: Reader, engine: Json) -> Common:
     own = engine["metadata"].get("namespace") or "default"
-    if reader.text("spec", "annotationCheck").lower() == "true":
-        reader.info(
-            ("spec", "annotationCheck"),
-            "ours always asks for consent: the namespace's label surefoot.dev/chaos=enabled",
-        )
     reader.ignore("spec", "annotationCheck", why="ours always asks for consent, by the namespace's label")
+    reader.info((), f"before you apply: kubectl label namespace {own} {OPT_IN}=enabled")
     reader.drop("spec", "monitoring", why="runs always have metrics here")
     reader.ignore("spec", "chaosServiceAccount", why=_IDENTITY)
     policy = reader.text("spec", "jobCleanUpPolicy")
@@ -93,7 +91,7 @@ def _common(reader: Reader, engine: Json) -> Common:
     return Common(
         targets=_targets(reader, own),
         health_check=reader.text("spec", "defaultHealthCheck").lower() == "true",
-        app_namespace=reader.text("spec", "appinfo", "appns"),
+        namespace=own,
         recovery_timeout=180,
     )
 
@@ -195,7 +193,7 @@ def _run(
         }
     ]
     found = [
-        probes.probe(reader, (*at, "spec", "probe", n), options.cmd_image)
+        probes.probe(reader, (*at, "spec", "probe", n), options.cmd_image, common.namespace)
         for n in reader.items(*at, "spec", "probe")
     ]
     found += _health_checks(env, common)
@@ -206,11 +204,27 @@ def _run(
             (*at, "spec", "probe"),
             "without probes Litmus passes when the pods come back; here such a run is Inconclusive",
         )
-    share = converted.share.get("percent", 0)
-    if share > 50:
+    if (share := converted.share.get("percent", 0)) > _USUAL_PERCENT:
         spec["limits"] = {"maxPercent": share}
+        _say_caps(reader, at, converted, share)
     reader.info(at, "the last ready pod is never taken; limits.allowTotal would allow it as Litmus does")
     return spec, experiment
+
+
+def _say_caps(reader: Reader, at: tuple[str | int, ...], converted: faults.Converted, share: int) -> None:
+    mesh = {"httpLatency", "httpAbort"} & set(converted.fault)
+    reader.approximate(
+        at,
+        f"{'strikes requests at all pods' if mesh else f'harms {share} % of the pods'}, and a cluster allows "
+        f"{_USUAL_PERCENT} % of a namespace's ready pods at one time: the ChaosSwitch `default` must have "
+        f"spec.caps.percentPerNamespace: {share}",
+    )
+    if mesh:
+        reader.approximate(
+            at,
+            "that requests are late or fail is proved by counting them: without traffic meanwhile the run ends as Error "
+            "(a probe in mode During is traffic, too)",
+        )
 
 
 def _share_of(target: Json, converted: faults.Converted) -> Json:
@@ -232,8 +246,9 @@ def _health_checks(env: Tunables, common: Common) -> list[Json]:
     if not wanted:
         return []
     labels = (common.targets[0].get("selector") or {}).get("matchLabels") or {}
-    if not labels:
-        env.reader.drop("spec", "defaultHealthCheck", why="needs targets by label; add a kubernetes probe")
+    if not labels or common.targets[0].get("namespace"):
+        why = "needs targets by label in the run's own namespace; add probes of your own"
+        env.reader.approximate(("spec", "defaultHealthCheck"), why)
         return []
     selector = ",".join(f"{key}={value}" for key, value in labels.items())
     return [
@@ -242,10 +257,7 @@ def _health_checks(env: Tunables, common: Common) -> list[Json]:
             "mode": "Edge",
             "interval": "2s",
             "attempts": 90,
-            "provider": {
-                "kubernetes": {"operation": "present", "resource": "pods", "labelSelector": selector}
-            },
-            "successCondition": "result.count > 0 && result.ready == result.count",
+            "provider": {"kubernetes": {"op": "condition", "kind": "Pod", "labelSelector": selector}},
         }
     ]
 

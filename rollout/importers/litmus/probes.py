@@ -6,6 +6,7 @@ import re
 import shlex
 from typing import Any
 
+from rollout.api import resources
 from rollout.api.meta import duration
 from rollout.importers.report import Reader, Refused
 
@@ -22,11 +23,18 @@ _SAMPLING = {"Continuous", "During"}
 _OPERATORS = {"int": {"==", "!=", "<", "<=", ">", ">=", "oneOf", "between"}}
 _OPERATORS["float"] = _OPERATORS["int"]
 _OPERATORS["string"] = {"equal", "notEqual", "contains", "matches", "notMatches", "oneOf"}
+STARTING = 30.0
+"""Seconds that the pod of a cmd probe may need until its program runs; an image may have to be fetched."""
+_KINDS = {
+    (one.group, one.plural): one.kind
+    for one in vars(resources).values()
+    if isinstance(one, resources.Resource) and one.namespaced
+}
 _SHELL = re.compile(r"^[|&;<>()]+$")
 
 
-def probe(reader: Reader, path: Path, cmd_image: str) -> dict[str, Any]:
-    """One of ours for the probe at `path`. Refused when it cannot be said."""
+def probe(reader: Reader, path: Path, cmd_image: str, namespace: str) -> dict[str, Any]:
+    """One of ours for the probe at `path`. Refused when it cannot be said. `namespace` is the run's."""
     name = reader.text(*path, "name")
     kind = reader.text(*path, "type")
     mode = _MODES.get(reader.text(*path, "mode").lower())
@@ -40,7 +48,7 @@ def probe(reader: Reader, path: Path, cmd_image: str) -> dict[str, Any]:
         case "cmdProbe":
             out |= _cmd(reader, (*path, "cmdProbe/inputs"), timeout, cmd_image)
         case "k8sProbe":
-            out |= _k8s(reader, (*path, "k8sProbe/inputs"))
+            out |= _k8s(reader, (*path, "k8sProbe/inputs"), namespace)
         case "promProbe":
             out |= _prom(reader, (*path, "promProbe/inputs"), timeout)
         case "sloProbe":
@@ -151,14 +159,19 @@ def _cmd(reader: Reader, at: Path, timeout: float, cmd_image: str) -> dict[str, 
                     (*source, field), "is not given to probes; run such a check as a Job of your own"
                 )
         for field in ("inheritInputs", "env", "imagePullPolicy", "labels", "annotations", "nodeSelector"):
-            reader.drop(*source, field, why="has no effect: the probe's Job has none of it")
+            reader.drop(*source, field, why="has no effect: the probe's pod has none of it")
     else:
         reader.approximate(
-            (*at, "command"), f"runs in an image of its own ({image}; --cmd-image names another), as a Job"
+            (*at, "command"), f"runs in an image of its own ({image}; --cmd-image names another), in a pod"
         )
+    reader.approximate(
+        at,
+        f"its pod has {_text(timeout + STARTING)}: {_text(timeout)} of the probe and {_text(STARTING)} to start, "
+        "which Litmus' probe need not",
+    )
     argv = _argv(reader, (*at, "command"), command)
     return {
-        "provider": {"cmd": {"image": image, "command": argv, "timeout": _text(timeout)}},
+        "provider": {"cmd": {"image": image, "command": argv, "timeout": _text(timeout + STARTING)}},
         "comparator": _comparator(reader, (*at, "comparator")),
     }
 
@@ -174,7 +187,7 @@ def _argv(reader: Reader, at: Path, command: str) -> list[str]:
     expands = any(sign in command for sign in "$`*?~\n")
     if expands or any(_SHELL.match(word) for word in words) or not words:
         reader.approximate(
-            at, "needs a shell, which the image must have (/bin/sh); it runs in the probe's Job alone"
+            at, "needs a shell, which the image must have (/bin/sh); it runs in the probe's pod alone"
         )
         return ["/bin/sh", "-c", command]
     return words
@@ -191,20 +204,41 @@ def _comparator(reader: Reader, at: Path) -> dict[str, str]:
     return {"type": kind, "operator": criteria, "value": value.strip("[]")}
 
 
-def _k8s(reader: Reader, at: Path) -> dict[str, Any]:
+def _k8s(reader: Reader, at: Path, namespace: str) -> dict[str, Any]:
     operation = reader.text(*at, "operation").lower()
     if operation not in {"present", "absent"}:
         raise reader.refuse((*at, "operation"), f'"{operation}" changes the cluster; a probe only looks')
-    body: dict[str, Any] = {"operation": operation}
-    for field in ("group", "version", "resource", "namespace", "fieldSelector", "labelSelector"):
-        if text := reader.text(*at, field):
-            body[field] = text
-    if "fieldSelector" in body:
+    if (place := reader.text(*at, "namespace") or namespace) != namespace:
+        raise reader.refuse(
+            (*at, "namespace"),
+            f"a probe looks into the namespace of its run, which is {namespace}, not {place}",
+        )
+    if reader.text(*at, "fieldSelector"):
         raise reader.refuse((*at, "fieldSelector"), "objects can be chosen by name or by label only")
+    body = {"op": operation, **_objects(reader, at)}
     names = [one.strip() for one in reader.text(*at, "resourceNames").split(",") if one.strip()]
+    if len(names) > 1 or (names and reader.text(*at, "labelSelector")):
+        raise reader.refuse(
+            (*at, "resourceNames"), "a probe looks for one name or for labels; write a probe for each name"
+        )
     if names:
-        body["names"] = names
+        body["name"] = names[0]
+    elif labels := reader.text(*at, "labelSelector"):
+        body["labelSelector"] = labels
     return {"provider": {"kubernetes": body}}
+
+
+def _objects(reader: Reader, at: Path) -> dict[str, Any]:
+    """Group and kind of a resource; where we do not know the kind, its plural and version, which are what is asked for."""
+    group, version = reader.text(*at, "group"), reader.text(*at, "version")
+    plural = reader.text(*at, "resource")
+    if not re.fullmatch(r"[a-z][a-z0-9]{0,62}", plural):
+        raise reader.refuse((*at, "resource"), f'"{plural}" is no resource such as "deployments"')
+    out = {"group": group} if group else {}
+    if (kind := _KINDS.get((group, plural))) is not None:
+        return {**out, "kind": kind}
+    reader.info((*at, "resource"), "the kind is not known here: it is asked for by its plural and version")
+    return {**out, "version": version or "v1", "kind": plural.capitalize(), "plural": plural}
 
 
 def _prom(reader: Reader, at: Path, timeout: float) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,9 @@ def test_a_bash_webhook_becomes_a_job_that_the_user_owns() -> None:
     container = metric["provider"]["job"]["spec"]["template"]["spec"]["containers"][0]
     assert container["image"] == "tools:1"
     assert container["command"] == ["/bin/bash", "-c", "curl x | grep y"]
+    assert metric["provider"]["job"]["spec"]["template"]["spec"]["securityContext"] == {"runAsUser": 65534}
+    repeated = (metric["interval"], metric["failureLimit"], metric["consecutiveSuccessLimit"])
+    assert repeated == ("60s", 4, 1), "as often as Flagger would ask for it"
 
 
 def test_a_plain_webhook_is_asked_with_flaggers_body_until_it_says_yes() -> None:
@@ -182,7 +186,8 @@ def test_a_plain_webhook_is_asked_with_flaggers_body_until_it_says_yes() -> None
     metric = by_kind(result, "AnalysisTemplate", "shop-pre-rollout")["spec"]["metrics"][0]
     http = metric["provider"]["http"]
     assert http["method"] == "POST"
-    assert http["jsonBody"]["checksum"] == "{{args.canary-hash}}"
+    assert http["headers"] == [{"key": "Content-Type", "value": "application/json"}]
+    assert json.loads(http["body"])["checksum"] == "{{args.canary-hash}}"
     assert metric["successCondition"] == "result.status >= 200 && result.status <= 202"
 
 
@@ -249,26 +254,6 @@ def test_a_query_that_is_a_program_is_refused() -> None:
     template["spec"]["query"] = "{{ if eq namespace `x` }}1{{ end }}"
     metric = {"name": "errors", "templateRef": {"name": "errors"}, "thresholdRange": {"max": 1}}
     assert imported(canary(metrics=[metric]), template).outcome == "refused"
-
-
-WRONG = ["", "x", 0, -1, None, [], {}, "1-2", True, 1e9, [{}], {"a": 1}]
-
-
-def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [found for key, item in inner for found in [(*path, key), *_places(item, (*path, key))]]
-
-
-@pytest.mark.parametrize("wrong", WRONG, ids=repr)
-def test_any_one_changed_field_is_converted_or_refused_but_never_an_exception(wrong: Any) -> None:
-    for place in [place for place in _places(canary()) if place[0] == "spec"]:
-        obj = canary()
-        parent: Any = obj
-        for part in place[:-1]:
-            parent = parent[part]
-        parent[place[-1]] = wrong
-        result = imported(obj)
-        assert result.objects or result.outcome == "refused", place
 
 
 @pytest.mark.parametrize(

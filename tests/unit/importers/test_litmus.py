@@ -159,7 +159,11 @@ def test_network_latency_becomes_latency_of_requests_unless_netem_is_asked_for()
 
 def test_a_command_is_split_into_words_and_needs_a_shell_only_for_a_shells_work() -> None:
     obj = engine()
-    piped = {**CMD, "cmdProbe/inputs": {**CMD["cmdProbe/inputs"], "command": "curl -s http://x | jq -r .v"}}
+    piped = {
+        **CMD,
+        "name": "piped",
+        "cmdProbe/inputs": {**CMD["cmdProbe/inputs"], "command": "curl -s http://x | jq -r .v"},
+    }
     experiment(obj)["spec"]["probe"] = [CMD, piped]
     result = imported(obj)
     plain, shell = result.objects[0]["spec"]["probes"]
@@ -171,6 +175,89 @@ def test_a_command_is_split_into_words_and_needs_a_shell_only_for_a_shells_work(
     assert plain["failurePolicy"] == "Abort"
     assert shell["provider"]["cmd"]["command"] == ["/bin/sh", "-c", "curl -s http://x | jq -r .v"]
     assert any("needs a shell" in text for text in said(result, "approximate"))
+
+
+def test_a_commands_pod_gets_time_to_start_beyond_the_probes_own() -> None:
+    obj = engine()
+    experiment(obj)["spec"]["probe"] = [CMD]
+    result = imported(obj)
+    assert result.objects[0]["spec"]["probes"][0]["provider"]["cmd"]["timeout"] == "40s"
+    assert any("its pod has 40s" in text for text in said(result, "approximate"))
+
+
+def test_striking_requests_at_all_pods_says_what_the_cluster_must_allow_and_what_proves_it() -> None:
+    obj = set_env(engine(), NETWORK_LATENCY="2000", PODS_AFFECTED_PERC="25")
+    experiment(obj)["name"] = "pod-network-latency"
+    notes = said(imported(obj), "approximate")
+    assert any("spec.caps.percentPerNamespace: 100" in text for text in notes)
+    assert any("without traffic meanwhile" in text for text in notes)
+    assert not any("percentPerNamespace" in text for text in said(imported(engine()), "approximate"))
+
+
+def test_the_namespaces_consent_is_asked_for_with_the_command_that_gives_it() -> None:
+    assert any(
+        "kubectl label namespace default surefoot.dev/chaos=enabled" in text
+        for text in said(imported(engine()), "info")
+    )
+
+
+@pytest.mark.parametrize(
+    ("resource", "expected"),
+    [
+        ({"group": "apps", "resource": "deployments"}, {"group": "apps", "kind": "Deployment"}),
+        ({"version": "v1", "resource": "pods", "resourceNames": "a"}, {"kind": "Pod", "name": "a"}),
+        (
+            {"group": "acme.io", "version": "v2", "resource": "queues", "labelSelector": "a=b"},
+            {
+                "group": "acme.io",
+                "version": "v2",
+                "kind": "Queues",
+                "plural": "queues",
+                "labelSelector": "a=b",
+            },
+        ),
+    ],
+)
+def test_a_k8s_probe_asks_the_same_of_the_same_objects(resource: Json, expected: Json) -> None:
+    obj = engine()
+    experiment(obj)["spec"]["probe"] = [k8s(**resource)]
+    assert only(obj)["spec"]["probes"][0]["provider"]["kubernetes"] == {"op": "present", **expected}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "path"),
+    [
+        ({"operation": "create"}, "operation"),
+        ({"namespace": "shop"}, "namespace"),
+        ({"fieldSelector": "a=b"}, "fieldSelector"),
+        ({"resourceNames": "a,b"}, "resourceNames"),
+        ({"resource": "Deployment"}, "resource"),
+    ],
+)
+def test_what_a_k8s_probe_of_ours_cannot_ask_is_refused(wrong: Json, path: str) -> None:
+    obj = engine()
+    experiment(obj)["spec"]["probe"] = [k8s(**{"resource": "pods", **wrong})]
+    refused = [note.path for note in imported(obj).notes if note.level == "refused"]
+    assert refused == [f"spec.experiments[0].spec.probe[0].k8sProbe/inputs.{path}"]
+
+
+def k8s(**inputs: str) -> Json:
+    run = {"probeTimeout": "5s", "attempt": 1, "interval": "1s"}
+    body = {"operation": "present", **inputs}
+    return {
+        "name": "there",
+        "type": "k8sProbe",
+        "mode": "EOT",
+        "runProperties": run,
+        "k8sProbe/inputs": body,
+    }
+
+
+def test_what_would_break_a_rule_of_ours_is_refused_with_the_rule() -> None:
+    result = imported(set_env(engine(), TOTAL_CHAOS_DURATION="999999999"))
+    assert result.objects == ()
+    (note,) = [note for note in result.notes if note.level == "refused"]
+    assert note.message.startswith("what would be made of it is not valid: ChaosRun pod-delete-chaos: spec")
 
 
 def test_a_stopped_engine_starts_nothing_when_it_is_applied() -> None:
@@ -261,34 +348,6 @@ def test_what_runs_now_or_once_is_a_run_and_not_a_schedule() -> None:
     once["spec"]["schedule"] = {"once": {"executionTime": "2026-12-01T10:00:00Z"}}
     assert only(now)["kind"] == "ChaosRun"
     assert only(once)["spec"]["startAt"] == "2026-12-01T10:00:00Z"
-
-
-def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [found for key, item in inner for found in [(*path, key), *_places(item, (*path, key))]]
-
-
-WRONG = ["", "x", 0, -1, None, [], {}, "1-2", "${HOME}", "'", True, 1e9, [{}], {"a": 1}]
-
-
-@pytest.mark.parametrize("wrong", WRONG, ids=repr)
-def test_any_one_changed_field_is_converted_or_refused_but_never_an_exception(wrong: Any) -> None:
-    repeat = {
-        "properties": {"minChaosInterval": {"hour": {"everyNthHour": 2}}},
-        "workDays": {"includedDays": "Mon"},
-    }
-    for base in (engine(), _schedule(**repeat)):
-        for place in [place for place in _places(base) if place[0] == "spec"]:
-            obj = copy.deepcopy(base)
-            parent: Any = obj
-            for part in place[:-1]:
-                parent = parent[part]
-            parent[place[-1]] = wrong
-            result = imported(obj)
-            assert result.objects or result.outcome == "refused", place
-            for made in result.objects:
-                if made["kind"] == "ChaosRun":
-                    view(made, ChaosRun)
 
 
 def test_the_users_engines_convert() -> None:
