@@ -28,6 +28,10 @@ class Evidence(msgspec.Struct, frozen=True):
     active: bool | None = None
     expired: bool = False
     """Whether the lease of the fault's object, as it was last seen, is over."""
+    partial: bool = False
+    """Whether the counts began after the fault (whoever counted was started again): an earlier look may know more."""
+    how: str = ""
+    """Who says so of `active`, and how far that goes."""
 
 
 class World(msgspec.Struct, frozen=True):

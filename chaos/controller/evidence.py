@@ -20,6 +20,7 @@ import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
 from chaos.faults import envoy_filter, injector, istio, receipts, whole
+from chaos.faults.base import LEASE_SECONDS
 from chaos.faults.envoy_filter import Filter
 from chaos.faults.pods import pod_of, status
 from chaos.faults.versions import uid_of
@@ -76,6 +77,8 @@ class Counters(msgspec.Struct, frozen=True):
 class Memory(msgspec.Struct):
     """What is remembered of one receipt's fault between two looks."""
 
+    partial: bool = False
+    """Whether the first look came when the fault was at work already."""
     proxies: dict[str, Counters] = {}
     """The last look at each proxy, by its pod's uid."""
     delayed: int = 0
@@ -83,6 +86,8 @@ class Memory(msgspec.Struct):
     still_since: datetime | None = None
     """Since when no counter has moved and no request is held, while the fault is silent."""
     expires: datetime | None = None
+    missing_since: datetime | None = None
+    """Since when the fault's object is not there."""
     last: Evidence = Evidence()
     asked_at: datetime | None = None
 
@@ -112,7 +117,7 @@ async def gather(
     """Evidence by receipt id, for the mesh and network faults among the receipts that are not over."""
     live = [one for one in wanted if one.state in LIVE]
     for one in live:
-        memory.setdefault(one.id, Memory()).asked_at = world.now
+        memory.setdefault(one.id, Memory(partial=one.state != "Planned")).asked_at = world.now
     for id in [id for id, known in memory.items() if world.now - (known.asked_at or world.now) > FORGET]:
         del memory[id]
     limit = asyncio.Semaphore(AT_ONCE)
@@ -153,9 +158,7 @@ async def _evidence(
     made = world.get(ENVOY_FILTERS, receipt.victim.namespace, fault.name)
     if not receipts.made_by(receipt, made):
         made = None
-    if made is not None:
-        known.expires = receipts.expires_at(made)
-    expired = known.expires is not None and world.now >= known.expires
+    expired = _lease_over(known, made, world.now)
     if made is not None and "surefoot" in status(made):
         return msgspec.structs.replace(of_sandbox(made), expired=expired)
     proxies = [pod for pod in whole.pods_labelled(receipt.victim, world) if istio.in_mesh(pod)]
@@ -163,6 +166,17 @@ async def _evidence(
         return msgspec.structs.replace(remembered(known.last), expired=expired) if made is None else None
     looks = await _scrape(proxies, fault, fetch)
     return msgspec.structs.replace(judged(known, looks, made, world.now), expired=expired)
+
+
+def _lease_over(known: Memory, made: Object | None, now: datetime) -> bool:
+    """What is not there is not renewed: after LEASE_SECONDS its lease is over, whatever it was."""
+    if made is not None:
+        known.expires, known.missing_since = receipts.expires_at(made), None
+    elif known.missing_since is None:
+        known.missing_since = now
+    if known.missing_since is not None and now - known.missing_since >= timedelta(seconds=LEASE_SECONDS):
+        return True
+    return known.expires is not None and now >= known.expires
 
 
 # --- the sandbox's mesh -------------------------------------------------------------------------------
@@ -177,12 +191,15 @@ def of_sandbox(made: Object) -> Evidence:
         delayed=int(told.get("delayed") or 0),
         aborted=int(told.get("aborted") or 0),
         active=active if current and isinstance(active, bool) else None,
+        how=f"the mesh says so of its generation {metadata(made).get('generation')}"
+        if current and active is False
+        else "",
     )
 
 
 def remembered(last: Evidence) -> Evidence:
     """Of an object that is gone: its counters, and that it was inactive if it was when last seen."""
-    return msgspec.structs.replace(last, active=False if last.active is False else None)
+    return last if last.active is False else msgspec.structs.replace(last, active=None)
 
 
 # --- Istio's proxies ----------------------------------------------------------------------------------
@@ -216,7 +233,18 @@ def judged(
         active = True
     elif known.still_since is not None and now - known.still_since >= SETTLE:
         active = False
-    return Evidence(delayed=known.delayed, aborted=known.aborted, active=active)
+    how = _still(len(looks)) if active is False else ""
+    return Evidence(
+        delayed=known.delayed, aborted=known.aborted, active=active, partial=known.partial, how=how
+    )
+
+
+def _still(proxies: int) -> str:
+    """How far counters that stand still go: Istio tells nobody when a change has reached its proxies."""
+    if not proxies:
+        return "none of its proxies is left"
+    asked = f"{proxies} {'proxy holds' if proxies == 1 else 'proxies hold'} no request under fault"
+    return f"{asked}, and counted none for {SETTLE.seconds} s (without traffic that says little)"
 
 
 def counters(text: str, direction: str) -> Counters:

@@ -68,7 +68,10 @@ class Kind(Protocol):
         ...
 
     def proof(self, receipt: Receipt, world: World) -> str:
-        """How the world shows that it happened; "" while it does not. The receipt's own data are the baseline."""
+        """How the world shows that it happened; "" while it does not. The receipt's own data are the baseline.
+
+        Asked again when the fault is gone, for the final numbers: then it says no less than the receipt's proof.
+        """
         ...
 
     def revert(self, receipt: Receipt, world: World) -> tuple[Action, ...]:
@@ -76,7 +79,11 @@ class Kind(Protocol):
         ...
 
     def gone(self, receipt: Receipt, world: World) -> str:
-        """How the world shows that it is no more; "" while it does not. For a pod-delete: its uid has gone."""
+        """How the world shows that it has no effect any more; "" while it does not. For a pod-delete: its uid has gone.
+
+        It is saved as the receipt's `gone` before `revert` removes the last trace of a fault that can be seen to have
+        ended only while that is there; the receipt is Reverted when `revert` has nothing left to do as well.
+        """
         ...
 
     def obstacles(self, fault: Fault, run: ChaosRun, world: World) -> tuple[Obstacle, ...]:

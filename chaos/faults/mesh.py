@@ -7,6 +7,7 @@ has a lease: the sandbox's mesh gives it no effect after EXPIRES_AT, on Istio `c
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -17,10 +18,15 @@ from chaos.faults.envoy_filter import Filter
 from chaos.faults.pods import in_sandbox
 from chaos.faults.targets import pods_meant
 from chaos.observed import Evidence, World
-from rollout.api.chaos import EXPIRES_AT, ChaosRun, Fault, Receipt, Victim
+from rollout.api.chaos import EXPIRES_AT, SILENCED_AT, ChaosRun, Fault, Receipt, Victim
 from rollout.api.codec import plain, view
-from rollout.api.meta import Object, duration, metadata
+from rollout.api.meta import Object, duration, metadata, timestamp
 from rollout.api.resources import ENVOY_FILTERS
+
+PATIENCE = timedelta(seconds=10)
+"""How long the proxies may take to say that a silenced fault has ended, after which its lease alone is believed."""
+
+_DELETED = "; it is deleted"
 
 Fill = Callable[[Fault, Filter, str, World], Filter]
 """(fault, an empty filter, the victims' namespace, world) -> the whole filter. ValueError says what is wrong."""
@@ -68,21 +74,24 @@ class MeshFault:
 
     def proof(self, receipt: Receipt, world: World) -> str:
         seen, fault = world.evidence.get(receipt.id), _undo(receipt)
-        if seen is None:
-            return ""
+        if seen is None or (seen.partial and receipt.proof):
+            return receipt.proof
         count, did = (
             (seen.delayed, "delayed") if fault.delay else (seen.aborted, f"answered {fault.status} to")
         )
-        return f"Envoy {did} {count} requests of {_whose(receipt)}" if count else ""
+        return f"Envoy {did} {count} requests of {_whose(receipt)}" if count else receipt.proof
 
     def revert(self, receipt: Receipt, world: World) -> tuple[Action, ...]:
+        """Silence it, and delete it once `gone` is on record: what is deleted can no more be asked about."""
         made = _made(receipt, world)
         if made is None:
             return ()
-        if not envoy_filter.silent(made):
+        ended = _inactive(receipt, world)
+        if not envoy_filter.silent(made) and not (ended and _expired(made, world.now)):
             nothing = msgspec.structs.replace(_undo(receipt), percent=0)
-            return (_patch(receipt, {"spec": envoy_filter.spec(nothing)}),)
-        if _inactive(receipt, world) or _expired(made, world):
+            said = {SILENCED_AT: timestamp(world.now)}
+            return (_patch(receipt, {"spec": envoy_filter.spec(nothing), "metadata": {"annotations": said}}),)
+        if (ended and receipt.gone) or _unheard(made, world.now):
             uid = metadata(made).get("uid") or ""
             name, namespace = _undo(receipt).name, receipt.victim.namespace
             return (
@@ -91,13 +100,18 @@ class MeshFault:
         return ()
 
     def gone(self, receipt: Receipt, world: World) -> str:
-        if not world.serves(ENVOY_FILTERS) or _made(receipt, world) is not None:
+        if not world.serves(ENVOY_FILTERS):
             return ""
-        name = f"EnvoyFilter {_undo(receipt).name}"
-        if _inactive(receipt, world):
-            return f"{name} is deleted, and Envoy's fault counters stood still before"
+        name, made = f"EnvoyFilter {_undo(receipt).name}", _made(receipt, world)
         seen = world.evidence.get(receipt.id) or Evidence()
-        over = seen.expired or world.now >= receipts.deadline_of(receipt)
+        if made is not None:
+            ended = envoy_filter.silent(made) or _expired(made, world.now)
+            return f"{name} has no effect any more: {seen.how}" if ended and seen.active is False else ""
+        if receipt.gone:
+            return f"{receipt.gone.removesuffix(_DELETED)}{_DELETED}"
+        if seen.active is False:
+            return f"{name} has no effect any more: {seen.how}{_DELETED}"
+        over = seen.expired or world.now >= receipts.deadline_of(receipt) + PATIENCE
         if seen.active is None and over:
             return f"{name} is deleted and its lease is over; the proxies could not be asked whether it has ended"
         return ""
@@ -198,9 +212,15 @@ def _inactive(receipt: Receipt, world: World) -> bool:
     return seen is not None and seen.active is False
 
 
-def _expired(made: Object, world: World) -> bool:
+def _expired(made: Object, now: datetime) -> bool:
     ends = receipts.expires_at(made)
-    return ends is not None and world.now >= ends
+    return ends is not None and now >= ends
+
+
+def _unheard(made: Object, now: datetime) -> bool:
+    """Whether it is silent, its lease is over, and nobody has told of its end for PATIENCE."""
+    over = receipts.over_since(made)
+    return envoy_filter.silent(made) and over is not None and now >= over + PATIENCE
 
 
 def _whose(receipt: Receipt) -> str:

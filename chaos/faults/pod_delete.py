@@ -50,7 +50,7 @@ class PodDeletion:
     def proof(self, receipt: Receipt, world: World) -> str:
         pod = pod_of(receipt.victim, world)
         if pod is None:
-            return self.gone(receipt, world)
+            return receipt.proof or self.gone(receipt, world)
         if not terminating(pod):
             return ""
         reason = condition(pod, "DisruptionTarget").get("reason") or "deleted"

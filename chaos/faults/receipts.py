@@ -17,6 +17,7 @@ from rollout.api.chaos import (
     RECEIPT,
     RUN_LABEL,
     RUN_UID,
+    SILENCED_AT,
     ChaosRun,
     Fault,
     Receipt,
@@ -126,8 +127,18 @@ def lease_due(receipt: Receipt, obj: Object, now: datetime) -> str | None:
 
 def expires_at(obj: Object) -> datetime | None:
     """When the object's lease ends; None when it has none that can be read."""
+    return _annotated(obj, EXPIRES_AT)
+
+
+def over_since(obj: Object) -> datetime | None:
+    """From when nobody has any business with the object: its lease over, and silenced if that was later."""
+    ends, silenced = expires_at(obj), _annotated(obj, SILENCED_AT)
+    return max(ends, silenced) if ends is not None and silenced is not None else ends
+
+
+def _annotated(obj: Object, name: str) -> datetime | None:
     try:
-        return time_of((metadata(obj).get("annotations") or {}).get(EXPIRES_AT))
+        return time_of((metadata(obj).get("annotations") or {}).get(name))
     except ValueError:
         return None
 

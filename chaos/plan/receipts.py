@@ -139,11 +139,16 @@ def _revert(draft: Draft, receipt: Receipt, kind: Kind | None, since: datetime) 
     actions = kind.revert(receipt, world)
     if receipt.state == "Planned" and not actions:
         return _refused(draft, receipt, receipt.message or "it was not done in time")
-    if gone := (kind.gone(receipt, world) if not actions else ""):
+    gone = kind.gone(receipt, world)
+    if gone and not actions:
         draft.tell("FaultReverted", f"{receipt.id}: {gone}")
-        now = timestamp(draft.now)
-        return msgspec.structs.replace(receipt, state="Reverted", gone=gone, reverted_at=now, message="")
+        now, proof = timestamp(draft.now), kind.proof(receipt, world) or receipt.proof
+        return msgspec.structs.replace(
+            receipt, state="Reverted", proof=proof, gone=gone, reverted_at=now, message=""
+        )
     draft.act(actions)
+    # Saved before the last trace is removed: afterwards nobody could be asked again.
+    receipt = msgspec.structs.replace(receipt, gone=gone or receipt.gone)
     if receipt.state == "Planned":
         # There is something to undo: a pass that was cut off has done it.
         begun = receipt.begin_at or timestamp(draft.now)

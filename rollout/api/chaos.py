@@ -29,6 +29,8 @@ RECEIPT = "surefoot.dev/receipt"
 EXPIRES_AT = "surefoot.dev/expires-at"
 """Annotation of what a fault makes: the moment (RFC 3339) from which it has no effect any more. Renewed as a lease, never
 beyond the receipt's deadline."""
+SILENCED_AT = "surefoot.dev/silenced-at"
+"""Annotation of a mesh fault's EnvoyFilter: since when (RFC 3339) it strikes 0 % of the requests."""
 FORBIDDEN_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease", "surefoot-system", "istio-system")
 
 Role = Literal["all", "canary", "stable", "preview"]

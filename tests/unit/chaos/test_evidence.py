@@ -224,7 +224,7 @@ async def test_a_proxy_that_answers_with_an_error_leaves_it_open() -> None:
     case, objects = Case(LATENCY), meshed()
     receipt, silent = filter_of(case, objects, percent=0)
     seen = await gather([receipt], world([*objects, silent]), teapot, no_log, {})
-    assert seen[receipt.id] == Evidence(0, 0, active=None)
+    assert seen[receipt.id] == Evidence(0, 0, active=None, partial=True)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,8 @@ async def test_the_sandboxs_word_counts_for_the_present_generation(
     told = {"active": active, "delayed": 7, "aborted": 0}
     receipt, made = filter_of(case, objects, observedGeneration=observed, surefoot=told)
     seen = await gather([receipt], world([*objects, made]), nobody, no_log, {})
-    assert seen[receipt.id] == Evidence(7, 0, active=found)
+    how = "the mesh says so of its generation 2" if found is False else ""
+    assert seen[receipt.id] == Evidence(7, 0, active=found, how=how)
 
 
 async def test_what_was_last_seen_of_an_object_is_remembered_when_it_is_gone() -> None:
@@ -248,7 +249,7 @@ async def test_what_was_last_seen_of_an_object_is_remembered_when_it_is_gone() -
         receipt, made = filter_of(case, objects, observedGeneration=2, surefoot=told)
         await gather([receipt], world([*objects, made]), nobody, no_log, memory)
         seen = await gather([receipt], world(objects), nobody, no_log, memory)
-        assert seen[receipt.id] == Evidence(7, 0, active=after)
+        assert (seen[receipt.id].delayed, seen[receipt.id].active) == (7, after)
 
 
 async def test_a_lease_that_is_over_is_known_also_without_the_object() -> None:
@@ -262,11 +263,24 @@ async def test_a_lease_that_is_over_is_known_also_without_the_object() -> None:
     assert (early[receipt.id].expired, late[receipt.id].expired) == (False, True)
 
 
-async def test_after_a_restart_nothing_is_known_of_an_object_that_is_gone() -> None:
+async def test_after_a_restart_an_object_that_is_gone_has_no_lease_when_nobody_can_have_renewed_it() -> None:
     case, objects = Case(LATENCY), shop(sandbox_node())
     receipt, _ = filter_of(case, objects)
-    seen = await gather([receipt], world(objects, after=30), nobody, no_log, {})
-    assert seen[receipt.id] == Evidence()
+    memory: dict[str, Memory] = {}
+    for after, expired in ((30, False), (49, False), (50, True)):
+        seen = await gather([receipt], world(objects, after=after), nobody, no_log, memory)
+        assert seen[receipt.id] == Evidence(expired=expired)
+
+
+@pytest.mark.parametrize(("state", "partial"), [("Planned", False), ("Injected", True)])
+async def test_counts_that_began_after_the_fault_are_known_as_such(state: Any, partial: bool) -> None:
+    case, objects = Case(LATENCY), meshed()
+    receipt, made = filter_of(case, objects)
+    begun = msgspec.structs.replace(receipt, state=state)
+    mesh, memory = Mesh(lambda _: statistics(delayed=3)), {}  # type: ignore[var-annotated]
+    await gather([begun], world([*objects, made]), mesh.fetch, no_log, memory)
+    seen = await gather([receipt], world([*objects, made]), mesh.fetch, no_log, memory)
+    assert seen[receipt.id].partial is partial
 
 
 async def test_a_running_injector_is_read_and_one_that_has_ended_is_not() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from chaos.actions import Create, Delete, Patch
@@ -224,8 +225,14 @@ def test_undoing_first_silences_and_deletes_when_it_is_seen_to_have_no_effect() 
         doubt = world([*SEEN, silent], evidence={receipt.id: Evidence(active=active)})
         assert case.kind.revert(receipt, doubt) == ()
         assert case.kind.gone(receipt, doubt) == ""
-    sure = world([*SEEN, silent], evidence={receipt.id: Evidence(active=False)})
-    assert case.kind.revert(receipt, sure) == (
+    sure = world([*SEEN, silent], evidence={receipt.id: Evidence(active=False, how="the mesh says so")})
+    assert case.kind.revert(receipt, sure) == ()  # it is put on record first
+    said = case.kind.gone(receipt, sure)
+    assert "no effect any more: the mesh says so" in said
+    recorded = msgspec.structs.replace(receipt, gone=said)
+    assert case.kind.revert(recorded, doubt) == ()
+    assert case.kind.gone(recorded, world(SEEN)) == f"{said}; it is deleted"
+    assert case.kind.revert(recorded, sure) == (
         Delete(
             receipt=receipt.id,
             resource=ENVOY_FILTERS,
@@ -236,25 +243,51 @@ def test_undoing_first_silences_and_deletes_when_it_is_seen_to_have_no_effect() 
     )
 
 
-def test_an_expired_silent_filter_is_deleted_without_evidence() -> None:
+@pytest.mark.parametrize(("silenced", "deleted"), [(0, 30), (15, 30), (25, 35)])
+def test_an_expired_silent_filter_is_deleted_without_evidence_ten_seconds_later(
+    silenced: float, deleted: float
+) -> None:
     case = Case(LATENCY)
     receipt, made = created(case)
-    (silence,) = case.kind.revert(receipt, world([*SEEN, made]))
+    (silence,) = case.kind.revert(receipt, world([*SEEN, made], after=silenced))
     silent = merged(made, silence.patch)
-    assert case.kind.revert(receipt, world([*SEEN, silent], after=19)) == ()
-    assert len(case.kind.revert(receipt, world([*SEEN, silent], after=20))) == 1
+    assert case.kind.revert(receipt, world([*SEEN, silent], after=deleted - 1)) == ()
+    assert len(case.kind.revert(receipt, world([*SEEN, silent], after=deleted))) == 1
+
+
+def test_an_expired_filter_that_the_mesh_ignores_needs_no_silence() -> None:
+    case = Case(LATENCY)
+    receipt, made = created(case)
+    sure = world([*SEEN, made], after=25, evidence={receipt.id: Evidence(active=False, how="it says so")})
+    assert case.kind.revert(receipt, sure) == ()
+    recorded = msgspec.structs.replace(receipt, gone=case.kind.gone(receipt, sure))
+    (delete,) = case.kind.revert(recorded, sure)
+    assert isinstance(delete, Delete)
+
+
+def test_the_last_count_is_the_proof_unless_it_began_anew() -> None:
+    case = Case(LATENCY)
+    receipt, _ = created(case)
+    proved = msgspec.structs.replace(receipt, proof="Envoy delayed 6 requests of ReplicaSet web-v2")
+    for seen, said in (
+        (Evidence(delayed=31), "31 requests"),
+        (Evidence(delayed=2, partial=True), "6 requests"),
+        (Evidence(), "6 requests"),
+        (None, "6 requests"),
+    ):
+        assert said in case.kind.proof(proved, world(SEEN, evidence={receipt.id: seen} if seen else {}))
 
 
 @pytest.mark.parametrize(
     ("seen", "after", "text"),
     [
-        (Evidence(active=False), 5, "counters stood still"),
+        (Evidence(active=False, how="it said so"), 5, "any more: it said so; it is deleted"),
         (Evidence(active=True), 5, ""),
         (Evidence(active=True), 99, ""),
         (Evidence(), 5, ""),
         (Evidence(expired=True), 25, "could not be asked"),
-        (None, 59, ""),
-        (None, 60, "could not be asked"),
+        (None, 69, ""),
+        (None, 70, "could not be asked"),
     ],
 )
 def test_gone_is_without_the_object_and_without_effect(
