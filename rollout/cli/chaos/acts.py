@@ -7,71 +7,59 @@ import threading
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
-
-from chaos.faults.kinds import KINDS
-from chaos.faults.targets import pods_meant
-from chaos.observed import World
 from chaos.plan.template import label_value
 from rollout.api.analysis import AnalysisRun
 from rollout.api.chaos import RUN_LABEL, SWITCH_NAME, ChaosRun, ChaosSchedule
 from rollout.api.codec import view
-from rollout.api.meta import Key, key_of, metadata
+from rollout.api.meta import metadata
 from rollout.api.resources import (
     ANALYSIS_RUNS,
     CHAOS_RUNS,
     CHAOS_SCHEDULES,
     CHAOS_SWITCHES,
     CHAOS_TEMPLATES,
-    DEPLOYMENTS,
-    ENVOY_FILTERS,
-    HPAS,
-    NAMESPACES,
-    NETWORK_POLICIES,
-    PDBS,
-    PODS,
-    REPLICA_SETS,
-    ROLLOUTS,
-    SERVICES,
     Resource,
 )
 from rollout.cli.chaos import make
 from rollout.cli.chaos.lanes import Timeline, timeline
-from rollout.cli.chaos.shape import kind_of, run_of
+from rollout.cli.chaos.shape import run_of
 from rollout.cli.chaos.traffic import load_beside
 from rollout.cli.exits import USAGE, Failure
 from rollout.cli.session import Session
-from rollout.errors import AlreadyExists, Forbidden, InvalidSpec, NotFound, SurefootError
+from rollout.errors import AlreadyExists, InvalidSpec, NotFound, SurefootError
 
 Object = dict[str, Any]
 SELF = Resource("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", namespaced=False)
 NAME_COLUMNS = 62
 """Of a line with a lane: its name, and its remark."""
 QUIET_SECONDS = 0.5
-_WORLD = (
-    PODS,
-    REPLICA_SETS,
-    DEPLOYMENTS,
-    ROLLOUTS,
-    SERVICES,
-    PDBS,
-    HPAS,
-    ENVOY_FILTERS,
-    NETWORK_POLICIES,
-    NAMESPACES,
-)
+NOT_SERVED = "could not find the requested resource"
+"""What an API server says of a kind that it does not know."""
 
 
 def find(cluster: Session, name: str) -> Object:
     """The ChaosRun as it is now; NotFound with what to do about it."""
+    return _named(cluster, CHAOS_RUNS, name, f"rollout chaos list -n {cluster.namespace}")
+
+
+def template(cluster: Session, name: str) -> Object:
+    """The ChaosTemplate; NotFound with what to do about it."""
+    return _named(cluster, CHAOS_TEMPLATES, name, f"kubectl get chaostemplates -n {cluster.namespace}")
+
+
+def schedule(cluster: Session, name: str) -> Object:
+    """The ChaosSchedule; NotFound with what to do about it."""
+    return _named(cluster, CHAOS_SCHEDULES, name, f"rollout chaos schedule list -n {cluster.namespace}")
+
+
+def _named(cluster: Session, resource: Resource, name: str, others: str) -> Object:
     try:
-        return cluster.kube.get(CHAOS_RUNS, cluster.namespace, name)
+        return cluster.kube.get(resource, cluster.namespace, name)
     except NotFound as error:
-        if "could not find the requested resource" in error.message:
+        if NOT_SERVED in error.message:
             raise
         raise NotFound(
-            f'ChaosRun "{name}" not found in namespace "{cluster.namespace}"\n'
-            f"Those that are there: rollout chaos list -n {cluster.namespace}"
+            f'{resource.kind} "{name}" not found in namespace "{cluster.namespace}"\nThose that are there: {others}'
         ) from error
 
 
@@ -87,32 +75,29 @@ class Wish(NamedTuple):
 
 def wanted(cluster: Session, wish: Wish) -> Object:
     """The run that the options describe, checked, but not created yet."""
-    file, template, args, name, dry_run = wish
-    given = make.arguments(args)
-    if bool(file) == bool(template):
-        raise Failure(USAGE, "say what to run: --template NAME, or -f FILE")
-    if template:
-        raw = cluster.kube.get(CHAOS_TEMPLATES, cluster.namespace, template)
-        meta, spec = {"generateName": f"{template}-"}, make.from_template(raw, given)
+    given = make.arguments(wish.args)
+    if bool(wish.file) == bool(wish.template):
+        raise Failure(USAGE, "say what to run: either --template NAME or -f FILE")
+    if wish.template:
+        spec = make.from_template(template(cluster, wish.template), given)
+        meta: Object = {"generateName": f"{wish.template}-"}
     else:
-        meta, spec = make.from_file(_read(file), given)
-        if meta.get("namespace") and meta["namespace"] != cluster.namespace:
+        meta, spec = make.from_file(_read(wish.file), given, wish.file)
+        said = meta.get("namespace") or cluster.namespace
+        if said != cluster.namespace:
             raise Failure(
-                USAGE,
-                f"the file says namespace {meta['namespace']}, the command {cluster.namespace}; add -n {meta['namespace']}",
+                USAGE, f"{wish.file} says namespace {said}, the command {cluster.namespace}; add -n {said}"
             )
-    if name:
-        meta = {key: value for key, value in meta.items() if key != "generateName"} | {"name": name}
-    return make.run_object(meta, spec, cluster.namespace, _who(cluster), dry_run)
+    if wish.name:
+        meta = {key: value for key, value in meta.items() if key != "generateName"} | {"name": wish.name}
+    return make.run_object(meta, spec, cluster.namespace, _who(cluster), wish.dry_run)
 
 
 def of_schedule(cluster: Session, name: str) -> Object:
     """The run that a schedule would make now."""
-    schedule = view(cluster.kube.get(CHAOS_SCHEDULES, cluster.namespace, name), ChaosSchedule)
-    template = None
-    if schedule.spec.run.template_name:
-        template = cluster.kube.get(CHAOS_TEMPLATES, cluster.namespace, schedule.spec.run.template_name)
-    spec = make.from_schedule(schedule, template)
+    found = view(schedule(cluster, name), ChaosSchedule)
+    used = found.spec.run.template_name
+    spec = make.from_schedule(found, template(cluster, used) if used else None)
     return make.run_object({"generateName": f"{name}-manual-"}, spec, cluster.namespace, _who(cluster), "")
 
 
@@ -165,68 +150,6 @@ def lane_width() -> int:
     return min(max(shutil.get_terminal_size((110, 40)).columns - NAME_COLUMNS, 24), 120)
 
 
-# --- preflight ----------------------------------------------------------------------------------------
-
-
-class Finding(msgspec.Struct, frozen=True, rename="camel"):
-    """One obstacle: the fault, why, and what to use instead."""
-
-    fault: str
-    reason: str
-    instead: str
-
-
-class Preflight(msgspec.Struct, frozen=True, rename="camel"):
-    """What a run could do here. `pods` says for each fault how many pods its target means now."""
-
-    schema_version: int
-    pods: dict[str, int]
-    kinds: dict[str, str]
-    obstacles: tuple[Finding, ...]
-
-    def lines(self) -> list[str]:
-        """For people."""
-        said = []
-        for fault, count in self.pods.items():
-            own = [one for one in self.obstacles if one.fault == fault]
-            said.append(f"{'✖' if own else '✔'} {fault} ({self.kinds[fault]}): its target means {count} pods")
-            for one in own:
-                said.append(f"    {one.reason}")
-                if one.instead:
-                    said.append(f"    instead: {one.instead}")
-        return said
-
-
-def preflight(cluster: Session, obj: Object) -> Preflight:
-    """Ask every fault of the run what would stand in its way."""
-    run = view({**obj, "metadata": {"name": "preflight", **obj["metadata"]}}, ChaosRun)
-    world = _world(cluster)
-    pods: dict[str, int] = {}
-    kinds: dict[str, str] = {}
-    found: list[Finding] = []
-    for step in run.spec.steps:
-        for fault in step.faults:
-            kinds[fault.name] = kind_of(fault)
-            pods[fault.name] = len(pods_meant(fault, run, world))
-            obstacles = KINDS[kinds[fault.name]].obstacles(fault, run, world)
-            found += [Finding(fault.name, one.reason, one.instead) for one in obstacles]
-    return Preflight(1, pods, kinds, tuple(found))
-
-
-def _world(cluster: Session) -> World:
-    """All that faults look at. What the server does not serve is absent; what we may not see is an error."""
-    objects: dict[Resource, dict[Key, Object]] = {}
-    for resource in _WORLD:
-        try:
-            objects[resource] = {key_of(one): one for one in cluster.all(resource, None)}
-        except NotFound:
-            continue
-        except Forbidden:
-            if resource is not NAMESPACES:
-                objects[resource] = {key_of(one): one for one in cluster.all(resource, cluster.namespace)}
-    return World(now=cluster.clock.now(), objects=objects)
-
-
 # --- the switch ---------------------------------------------------------------------------------------
 
 
@@ -235,7 +158,7 @@ def put_switch(cluster: Session, obj: Object, *, dry_run: bool) -> None:
     try:
         cluster.kube.patch(CHAOS_SWITCHES, None, SWITCH_NAME, {"spec": obj["spec"]}, dry_run=dry_run)
     except NotFound as error:
-        if "could not find the requested resource" in error.message:
+        if NOT_SERVED in error.message:
             raise
         cluster.kube.create(CHAOS_SWITCHES, None, obj, dry_run=dry_run)
 

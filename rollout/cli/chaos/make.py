@@ -1,16 +1,18 @@
-"""What `chaos run`, `stop`, `halt` and `schedule run` send: objects and patches. Pure; Refused with the reason."""
+"""What `chaos run`, `stop`, `halt` and `schedule run` send: objects and patches. Pure; Refused, or a usage error, with the reason."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chaos.plan.template import filled
+from chaos.plan.template import filled, spec_of
 from rollout.api.analysis import Argument
 from rollout.api.chaos import SWITCH_NAME, ChaosRun, ChaosSchedule
+from rollout.api.codec import plain
 from rollout.api.resources import CHAOS_RUNS, CHAOS_SWITCHES
 from rollout.cli.exits import USAGE, Failure, Refused
 from rollout.core.validate_chaos import validate_run
+from rollout.errors import InvalidSpec
 
 Json = dict[str, Any]
 DRY_RUNS = {"": "", "targets": "Targets", "probes": "Probes"}
@@ -28,27 +30,59 @@ def arguments(texts: Sequence[str]) -> list[Argument]:
 
 
 def from_template(template: Mapping[str, Any], given: Sequence[Argument]) -> Json:
-    """A run's spec from a ChaosTemplate. InvalidSpec when an argument is missing or unknown."""
+    """A run's spec from a ChaosTemplate."""
     name = str(template["metadata"]["name"])
-    spec = filled(template.get("spec") or {}, given, path="spec", args_path="--arg")
-    return {**spec, "templateRef": {"name": name}}
+    return {**_filled(template.get("spec") or {}, given), "templateRef": {"name": name}}
 
 
-def from_file(documents: Sequence[Any], given: Sequence[Argument]) -> tuple[Json, Json]:
-    """(metadata, spec) of the one ChaosRun or ChaosTemplate in a file."""
-    ours = [
-        one for one in documents if isinstance(one, dict) and one.get("kind") in {"ChaosRun", "ChaosTemplate"}
-    ]
+def from_file(
+    documents: Sequence[Any], given: Sequence[Argument], file: str = "the file"
+) -> tuple[Json, Json]:
+    """(metadata, spec) of the one ChaosRun or ChaosTemplate in a file. A template gives its runs names of their own."""
+    kinds = {"ChaosRun", "ChaosTemplate"}
+    ours = [one for one in documents if isinstance(one, dict) and one.get("kind") in kinds]
     if len(ours) != 1:
+        raise Failure(USAGE, f"{file} must hold exactly one ChaosRun or ChaosTemplate; it holds {len(ours)}")
+    (obj,) = ours
+    meta, spec = obj.get("metadata"), obj.get("spec")
+    if not isinstance(meta, dict) or not isinstance(spec, dict):
+        raise Failure(USAGE, f"{file}: a {obj['kind']} needs metadata and a spec")
+    kept = dict(meta)
+    if obj["kind"] == "ChaosTemplate" and (name := kept.pop("name", "")):
+        kept["generateName"] = f"{name}-"
+    return kept, _filled(spec, given)
+
+
+def _filled(spec: Mapping[str, Any], given: Sequence[Argument]) -> Json:
+    """The spec with its arguments; those that lack are told as the options that give them."""
+    args = [one for one in spec.get("args") or () if isinstance(one, Mapping)]
+    known = [str(one.get("name")) for one in args]
+    for one in given:
+        if one.name not in known:
+            what = f"it has: {', '.join(known)}" if known else "it has none"
+            raise Failure(USAGE, f"--arg {one.name}: there is no such argument; {what}")
+    said = {one.name for one in given}
+    bare = [
+        one["name"] for one in args if one.get("name") not in said and set(one) <= {"name"} and "name" in one
+    ]
+    if bare:
         raise Failure(
-            USAGE, f"the file must hold exactly one ChaosRun or ChaosTemplate; it holds {len(ours)}"
+            USAGE, "arguments without a value; add " + " ".join(f"--arg {name}=..." for name in bare)
         )
-    meta, spec = ours[0].get("metadata") or {}, ours[0].get("spec") or {}
-    return dict(meta), filled(spec, given, path="spec", args_path="--arg")
+    try:
+        return filled(spec, given, path="spec", args_path="--arg")
+    except InvalidSpec as error:
+        raise _refused(error.problems) from error
+
+
+def _refused(problems: Sequence[object]) -> Refused:
+    """All problems, one a line."""
+    lines = "\n".join(f"  {one}" for one in problems)
+    return Refused(f"this is no run that could be carried out; nothing was started\n{lines}")
 
 
 def run_object(meta: Json, spec: Json, namespace: str, who: str, dry_run: str) -> Json:
-    """The ChaosRun to create. InvalidSpec with all problems of the spec."""
+    """The ChaosRun to create; refused with all problems of its spec."""
     if dry_run not in DRY_RUNS:
         raise Failure(USAGE, f"--dry-run {dry_run}: must be targets or probes")
     if dry_run:
@@ -64,7 +98,7 @@ def run_object(meta: Json, spec: Json, namespace: str, who: str, dry_run: str) -
     }
     problems = validate_run(obj)
     if problems:
-        raise Failure(3, "\n".join(str(one) for one in problems))
+        raise _refused(problems)
     return obj
 
 
@@ -96,10 +130,9 @@ def _switch(spec: Json) -> Json:
 
 def from_schedule(schedule: ChaosSchedule, template: Mapping[str, Any] | None) -> Json:
     """The spec of a run that is made by hand now, as the schedule would make it: with its pre- and post-checks."""
-    from chaos.plan.template import spec_of
-    from rollout.api.codec import plain
-
-    use = schedule.spec.run
-    spec = spec_of(use, template, "spec.run")
+    try:
+        spec = spec_of(schedule.spec.run, template, "spec.run")
+    except InvalidSpec as error:
+        raise _refused(error.problems) from error
     checks = [plain(one) for one in (*schedule.spec.pre_checks, *schedule.spec.post_checks)]
     return {**spec, "probes": [*(spec.get("probes") or []), *checks]}

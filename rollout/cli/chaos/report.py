@@ -76,7 +76,12 @@ def markdown(one: RunView, drawn: Timeline | None) -> list[str]:
         else ["No probes: nothing was measured."]
     )
     if one.journal:
-        lines += ["", "## Journal", "", *_table(["at", "what", ""], [list(entry) for entry in one.journal])]
+        lines += [
+            "",
+            "## Journal",
+            "",
+            *_table(["at", "what", ""], [[entry.at, entry.what, entry.message] for entry in one.journal]),
+        ]
     return lines
 
 

@@ -50,6 +50,14 @@ class ProbeLine(View, frozen=True, omit_defaults=False):
     message: str
 
 
+class JournalLine(View, frozen=True, omit_defaults=False):
+    """What happened, when, and about what."""
+
+    at: str
+    what: str
+    message: str
+
+
 class RunView(View, frozen=True, omit_defaults=False):
     """A ChaosRun as `-o json` tells it. Times are RFC 3339; "" where there is none."""
 
@@ -74,7 +82,7 @@ class RunView(View, frozen=True, omit_defaults=False):
     faults: tuple[FaultLine, ...]
     probes: tuple[ProbeLine, ...]
     preflight: tuple[str, ...]
-    journal: tuple[tuple[str, str, str], ...]
+    journal: tuple[JournalLine, ...]
 
 
 def run_of(raw: Object) -> ChaosRun:
@@ -98,7 +106,7 @@ def shape(run: ChaosRun) -> RunView:
         verdict=status.verdict,
         message=status.message,
         stopping=status.stopping,
-        target=target_text(run.spec.target, run.metadata.namespace),
+        target=targets_text(run),
         dry_run=run.spec.dry_run,
         seed=status.seed,
         requested_by=status.requested_by,
@@ -116,7 +124,7 @@ def shape(run: ChaosRun) -> RunView:
         ),
         probes=_probe_lines(run),
         preflight=status.preflight,
-        journal=tuple((one.at, one.what, one.message) for one in status.journal),
+        journal=tuple(JournalLine(one.at, one.what, one.message) for one in status.journal),
     )
 
 
@@ -124,6 +132,16 @@ def kind_of(fault: Fault) -> str:
     """The wire name of the fault's kind; "" when it has none."""
     found = plain(fault)
     return next((kind for kind in FAULT_KINDS if kind in found), "")
+
+
+def targets_text(run: ChaosRun) -> str:
+    """Whom the run is about; fault by fault where these have targets of their own."""
+    faults = [fault for step in run.spec.steps for fault in step.faults]
+    said = {one.name: target_text(one.target or run.spec.target, run.metadata.namespace) for one in faults}
+    texts = set(said.values()) or {target_text(run.spec.target, run.metadata.namespace)}
+    if len(texts) == 1:
+        return texts.pop()
+    return "; ".join(f"{name}: {text}" for name, text in said.items())
 
 
 def target_text(target: Target, namespace: str) -> str:

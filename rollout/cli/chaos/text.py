@@ -81,8 +81,8 @@ def timeline_text(drawn: Timeline, paint: Paint = plain) -> list[str]:
 def journal_text(one: RunView, count: int) -> list[str]:
     """The last `count` lines of the journal."""
     return [
-        f"  {_clock(at)}  {what}: {message}" if message else f"  {_clock(at)}  {what}"
-        for at, what, message in one.journal[-count:]
+        f"  {_clock(entry.at)}  {entry.what}" + (f": {entry.message}" if entry.message else "")
+        for entry in one.journal[-count:]
     ]
 
 

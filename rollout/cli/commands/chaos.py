@@ -44,20 +44,23 @@ REPORT_EXAMPLES = help_with(
     "rollout chaos report kill-quarter-x7f2p > report.md",
     "rollout chaos report kill-quarter-x7f2p --format junit > chaos.xml",
 )
-PREFLIGHT_EXAMPLES = help_with(
-    "rollout chaos preflight -f chaos.yaml", "rollout chaos preflight --template kill-quarter"
+PREFLIGHT_EXAMPLES = (
+    help_with("rollout chaos preflight -f chaos.yaml", "rollout chaos preflight --template kill-quarter")
+    + "\n\nExit codes: 0 it could begin, 3 something stands in its way."
 )
-HALT_EXAMPLES = help_with(
-    'rollout chaos halt --reason "incident 4711"',
-    "rollout chaos halt --hold-releases --wait",
-    "rollout chaos resume",
+HALT_EXAMPLES = (
+    help_with(
+        'rollout chaos halt --reason "incident 4711"',
+        "rollout chaos halt --hold-releases --wait",
+        "rollout chaos resume",
+    )
+    + "\n\nExit codes: 0 engaged, with --wait also: no run is at work any more; 4 some still are."
 )
+RESUME_EXAMPLES = help_with("rollout chaos resume")
 REAP_EXAMPLES = help_with("rollout chaos reap", "rollout chaos reap -o json")
-SCHEDULE_EXAMPLES = help_with(
-    "rollout chaos schedule list -A",
-    "rollout chaos schedule run weekly --wait",
-    "rollout chaos schedule suspend weekly",
-)
+SCHEDULE_EXAMPLES = help_with("rollout chaos schedule list -A")
+SCHEDULE_RUN_EXAMPLES = help_with("rollout chaos schedule run weekly --wait") + f"\n\n{_CODES}"
+SUSPEND_EXAMPLES = help_with("rollout chaos schedule suspend weekly", "rollout chaos schedule resume weekly")
 
 RunName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the ChaosRun.", show_default=False)]
 ScheduleName = Annotated[
@@ -108,6 +111,7 @@ def run(
     from rollout.cli.chaos import acts
     from rollout.cli.session import seconds, session
 
+    _picture_or_data(output, watch=watch)
     limit = seconds(timeout, "--timeout")
     with session(target, manager="rollout-chaos") as cluster:
         made = acts.create(
@@ -159,8 +163,7 @@ def get(
     from rollout.cli.chaos import acts
     from rollout.cli.session import session
 
-    if watch and output not in (None, Output.wide):
-        raise typer.BadParameter(f"--watch draws a picture; it cannot be combined with -o {output}")
+    _picture_or_data(output, watch=watch)
     with session(target) as cluster:
         found = acts.find(cluster, name)
         if watch:
@@ -224,26 +227,26 @@ def preflight(
     args: ArgOption = None,
     output: OutputOption = None,
 ) -> None:
-    """Say which faults of a run this cluster allows, and what to use instead; nothing is changed."""
+    """Say whether a run could begin, what stands in its way, and what to use instead; nothing is changed."""
     from rollout.cli import output as out
-    from rollout.cli.chaos import acts
+    from rollout.cli.chaos import acts, preflight
     from rollout.cli.session import session
 
     with session(target) as cluster:
         obj = acts.wanted(cluster, acts.Wish(file, template, args or [], "preflight"))
-        found = acts.preflight(cluster, obj)
+        found = preflight.preflight(cluster, obj)
     if output in (Output.json, Output.yaml):
         out.document(found, output)
     else:
         out.lines(found.lines())
-    raise typer.Exit(FAILED if found.obstacles else OK)
+    raise typer.Exit(OK if found.possible else FAILED)
 
 
 @connected
 def halt(
     target: Target,
     *,
-    reason: Annotated[str, typer.Option("--reason", help="Why, for those who find it.")] = "",
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for those who find it.")] = "",
     hold_releases: Annotated[
         bool, typer.Option("--hold-releases", help="New releases do not begin either.")
     ] = False,
@@ -360,6 +363,7 @@ def schedule_run(
     from rollout.cli.chaos import acts
     from rollout.cli.session import seconds, session
 
+    _picture_or_data(output, watch=watch)
     limit = seconds(timeout, "--timeout")
     with session(target, manager="rollout-chaos") as cluster:
         made = acts.create(cluster, acts.of_schedule(cluster, name))
@@ -381,9 +385,11 @@ def schedule_resume(name: ScheduleName, target: Target) -> None:
 def _suspend(target: Target, name: str, *, suspend: bool) -> None:
     from rollout.api.resources import CHAOS_SCHEDULES
     from rollout.cli import output as out
+    from rollout.cli.chaos import acts
     from rollout.cli.session import session
 
     with session(target, manager="rollout-chaos") as cluster:
+        acts.schedule(cluster, name)
         cluster.kube.patch(CHAOS_SCHEDULES, cluster.namespace, name, {"spec": {"suspend": suspend}})
     out.lines([f"chaosschedule.surefoot.dev/{name} {'suspended' if suspend else 'resumed'}"])
 
@@ -422,6 +428,11 @@ def _follow(
         out.lines([f"chaosrun.surefoot.dev/{name}"])
     else:
         out.lines([f"chaosrun.surefoot.dev/{name} {said}"])
+
+
+def _picture_or_data(output: Output | None, *, watch: bool) -> None:
+    if watch and output not in (None, Output.wide):
+        raise typer.BadParameter(f"--watch draws a picture; it cannot be combined with -o {output}")
 
 
 def _exit(shown: RunView) -> None:
