@@ -19,6 +19,7 @@ import structlog
 from analysis import lasting
 from analysis.judge import Verdict, judge, text
 from analysis.lasting import Act
+from analysis.plan import begun_at
 from analysis.providers.base import (
     Lasting,
     Namespaced,
@@ -91,7 +92,7 @@ class Measuring:
             found = self._error(f"no answer within {MEASUREMENT_SECONDS:g} s", details)
         except Exception as error:  # noqa: BLE001 - a provider's defect is an Error of this metric, not our end
             found = self._error(self._defect(run, metric, error), details)
-        return _scrubbed(msgspec.structs.replace(found, started_at=timestamp(started)), secrets)
+        return _scrubbed(msgspec.structs.replace(found, started_at=begun_at(metric, started)), secrets)
 
     async def act(self, run: AnalysisRun, metric: Metric, act: Act) -> Outcome:
         """Take one step of a measurement that lasts."""

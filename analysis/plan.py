@@ -25,7 +25,7 @@ from rollout.api.analysis import (
     Phase,
     RunSummary,
 )
-from rollout.api.meta import duration, time_of, timestamp
+from rollout.api.meta import duration, micro_timestamp, time_of, timestamp
 from rollout.core.checks import whole
 from rollout.core.expr import regex
 
@@ -210,7 +210,8 @@ def _opened(
     """The result with the record of its next lasting measurement. `groups` are the start groups of all metrics."""
     together = metric.start_group and groups.count(metric.start_group) > 1
     lead = timedelta(seconds=lasting.LEAD_SECONDS if together else 0.0)
-    return _appended(result, lasting.opened(result, now, now + lead), spec)
+    opened = lasting.opened(result, now, now + lead)
+    return _appended(result, msgspec.structs.replace(opened, started_at=begun_at(metric, now)), spec)
 
 
 def _retention(name: str, spec: AnalysisRunSpec) -> int:
@@ -340,6 +341,14 @@ def _due_at(limits: Settings, result: MetricResult, started: datetime) -> dateti
         return (time_of(last.finished_at) or started) + timedelta(seconds=ERROR_RETRY_SECONDS)
     begun = time_of(last.started_at) or started
     return begun + timedelta(seconds=limits.interval or 0.0)
+
+
+def begun_at(metric: Metric, moment: datetime) -> str:
+    """A measurement's `startedAt`: whole seconds, as metav1.Time is written, where the interval is made of those.
+
+    Otherwise with its fraction: the next one is due an interval after it, and cut off it would be due too early.
+    """
+    return timestamp(moment) if (settings(metric).interval or 0.0).is_integer() else micro_timestamp(moment)
 
 
 # The run

@@ -207,6 +207,19 @@ async def test_a_controller_that_is_killed_goes_on_where_it_was(bench):
 
 
 @story
+async def test_measurements_are_an_interval_apart_also_where_it_is_no_whole_seconds(bench):
+    intervals = {"half": 0.5, "odd": 1.5, "whole": 2.0}
+    bench.create(*({"name": name, "count": 9, "interval": f"{each}s"} for name, each in intervals.items()))
+    bench.start()
+    await bench.until("Successful")
+
+    for name, each in intervals.items():
+        moments = [at for asked, at in bench.provider.asked_at if asked == name]
+        apart = [after - before for before, after in itertools.pairwise(moments)]
+        assert apart[1:] == pytest.approx([each] * 7, abs=0.1)
+
+
+@story
 async def test_two_metrics_are_measured_side_by_side(bench):
     async def slow():
         await bench.clock.sleep(5)
