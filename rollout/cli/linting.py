@@ -16,7 +16,7 @@ import msgspec
 from rollout.api.analysis import AnalysisTemplate, Argument
 from rollout.api.codec import view
 from rollout.api.meta import Key, View
-from rollout.api.resources import DESTINATION_RULES, VIRTUAL_SERVICES, Resource
+from rollout.api.resources import DESTINATION_RULES, HTTP_ROUTES, VIRTUAL_SERVICES, Resource
 from rollout.api.rollout import HASH_LABEL, Rollout, RolloutAnalysis
 from rollout.cli import lint_chaos
 from rollout.cli.manifests import Document, Unreadable
@@ -29,7 +29,7 @@ from rollout.core.validate_analysis import validate_run_spec, validate_template
 from rollout.core.workload import filled, ref_of
 from rollout.core.workload import problems as workload_problems
 from rollout.errors import InvalidSpec
-from rollout.traffic.istio import IstioRouter
+from rollout.plan.references import router_for
 
 Object = Mapping[str, Any]
 GROUP, VERSION = "argoproj.io", "v1alpha1"
@@ -171,6 +171,7 @@ class _World:
                 ("Service", refs.services),
                 ("VirtualService", refs.virtual_services),
                 ("DestinationRule", refs.destination_rules),
+                ("HTTPRoute", refs.http_routes),
             )
             for ref in group
             if self.find(kind, ref.key) is None
@@ -200,11 +201,9 @@ class _World:
                 )
 
     def _routes(self, rollout: Rollout, raw: Object) -> list[Problem]:
-        canary = rollout.spec.strategy.canary
-        istio = canary.traffic_routing.istio if canary and canary.traffic_routing else None
-        if canary is None or istio is None:
+        router = router_for(rollout)
+        if router is None:
             return []
-        router = IstioRouter(canary, istio, rollout.metadata.namespace)
         routes: dict[tuple[Resource, Key], Object] = {}
         for resource, key in router.refs():
             found = self.find(resource.kind, key)
@@ -252,7 +251,11 @@ def _readable(resource: Resource, obj: Object) -> bool:
         return False
     if resource == DESTINATION_RULES:
         return _mappings(spec.get("subsets"))
-    assert resource == VIRTUAL_SERVICES, "Istio's router names these two kinds"
+    if resource == HTTP_ROUTES:
+        return _mappings(spec.get("rules")) and all(
+            _mappings(rule.get("backendRefs")) for rule in spec.get("rules") or []
+        )
+    assert resource == VIRTUAL_SERVICES, "the routers name these three kinds"
     return _mappings(spec.get("http")) and all(
         _mappings(route.get("route"))
         and all(isinstance(one.get("destination"), Mapping) for one in route.get("route") or [])

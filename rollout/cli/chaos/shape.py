@@ -128,6 +128,20 @@ def shape(run: ChaosRun) -> RunView:
     )
 
 
+def went_well(one: RunView) -> bool:
+    """Whether a completed run is good news. A dry run can prove nothing: it went well when nothing was against it."""
+    if not one.dry_run:
+        return one.verdict == "Successful"
+    probes = one.probes if one.dry_run == "Probes" else ()
+    unhurt = one.verdict in {"Successful", "Inconclusive"} and not one.stopping
+    return unhurt and all(probe.phase == "Successful" for probe in probes)
+
+
+def undone(one: RunView) -> bool:
+    """Whether every fault of a completed run was shown to be gone."""
+    return not any(fault.unverified for fault in one.faults)
+
+
 def kind_of(fault: Fault) -> str:
     """The wire name of the fault's kind; "" when it has none."""
     found = plain(fault)

@@ -152,13 +152,15 @@ def _header(one: RunView, now: datetime, paint: Paint) -> list[str]:
     rows.append(("Target:", one.target))
     if one.dry_run:
         rows.append(("Dry run:", f"{one.dry_run}: nothing is injected"))
+        if one.victims:
+            rows.append(("It would hit:", ", ".join(one.victims)))
     if one.started_at:
         rows.append(("Started:", f"{one.started_at} ({age(one.started_at, now)} ago)"))
     if one.recovery_seconds is not None:
         rows.append(("Recovered:", f"{one.recovery_seconds:g} s after the last fault was undone"))
     if one.seed is not None:
         rows.append(("Seed:", str(one.seed)))
-    return [f"{name:<12}{value}".rstrip() for name, value in rows]
+    return [f"{name:<14}{value}".rstrip() for name, value in rows]
 
 
 def _faults(faults: Sequence[FaultLine]) -> list[str]:

@@ -22,11 +22,16 @@ from rollout.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rollout.cli.chaos.shape import RunView
 
 ABOUT = "Faults with receipts, judged by probes: run, watch, stop, report."
 SCHEDULE_ABOUT = "Chaos on a schedule: what has run, what comes next."
-_CODES = "Exit codes with --wait: 0 Successful, 3 Failed, Error or Inconclusive, 4 not completed in time."
+_CODES = (
+    "Exit codes with --wait or --watch: 0 Successful (a dry run: nothing was found against it), "
+    "3 Failed, Error or Inconclusive, 4 not completed in time."
+)
 RUN_EXAMPLES = (
     help_with(
         "rollout chaos run --template kill-quarter --arg percent=25 --wait",
@@ -39,7 +44,10 @@ LIST_EXAMPLES = help_with("rollout chaos list -A", "rollout chaos list -o json")
 GET_EXAMPLES = help_with(
     "rollout chaos get kill-quarter-x7f2p -w", "rollout chaos get kill-quarter-x7f2p -o json"
 )
-STOP_EXAMPLES = help_with("rollout chaos stop kill-quarter-x7f2p --wait") + f"\n\n{_CODES}"
+STOP_EXAMPLES = (
+    help_with("rollout chaos stop kill-quarter-x7f2p --wait")
+    + "\n\nExit codes with --wait: 0 every fault is undone, 3 one was not shown to be, 4 not completed in time."
+)
 REPORT_EXAMPLES = help_with(
     "rollout chaos report kill-quarter-x7f2p > report.md",
     "rollout chaos report kill-quarter-x7f2p --format junit > chaos.xml",
@@ -183,12 +191,14 @@ def stop(
 ) -> None:
     """End a ChaosRun before its time; all its faults are undone."""
     from rollout.cli.chaos import acts
+    from rollout.cli.chaos.shape import undone
     from rollout.cli.session import seconds, session
 
     limit = seconds(timeout, "--timeout")
     with session(target, manager="rollout-chaos") as cluster:
         stopped = acts.stop(cluster, name)
-        _follow(cluster, stopped, output, limit, wait=wait, said="is stopping: its faults are being undone")
+        said = "is stopping: its faults are being undone"
+        _follow(cluster, stopped, output, limit, wait=wait, said=said, good=undone)
 
 
 @connected
@@ -407,21 +417,24 @@ def _follow(
     watch: bool = False,
     no_color: bool = False,
     said: str = "created",
+    good: Callable[[RunView], bool] | None = None,
 ) -> None:
-    """Tell of a run that was made or changed; with --wait or --watch until it has completed. Ends with the exit code."""
+    """Tell of a run that was made or changed; with --wait or --watch until it has completed. Ends with the exit code.
+
+    `good` says of a completed run whether it is what was asked for; without it, whether it went well.
+    """
     from rollout.cli import output as out
     from rollout.cli.chaos import live
+    from rollout.cli.chaos.shape import run_of, shape, went_well
 
     name = raw["metadata"]["name"]
     if watch:
-        _exit(live.watch(cluster, name, _paint(no_color=no_color)))
+        _exit(live.watch(cluster, name, _paint(no_color=no_color)), good or went_well)
     if wait:
         out.say(f"chaosrun.surefoot.dev/{name} {said}")
         raw = live.wait(cluster, name, limit)
         _show(cluster, raw, output, no_color=no_color)
-        from rollout.cli.chaos.shape import run_of, shape
-
-        _exit(shape(run_of(raw)))
+        _exit(shape(run_of(raw)), good or went_well)
     if output in (Output.json, Output.yaml):
         _show(cluster, raw, output, no_color=no_color)
     elif output is Output.name:
@@ -435,13 +448,13 @@ def _picture_or_data(output: Output | None, *, watch: bool) -> None:
         raise typer.BadParameter(f"--watch draws a picture; it cannot be combined with -o {output}")
 
 
-def _exit(shown: RunView) -> None:
+def _exit(shown: RunView, good: Callable[[RunView], bool]) -> None:
     from rollout.cli import output as out
 
     if shown.phase != "Completed":
         out.say("Not completed in time.")
         raise typer.Exit(TIMEOUT)
-    raise typer.Exit(OK if shown.verdict == "Successful" else FAILED)
+    raise typer.Exit(OK if good(shown) else FAILED)
 
 
 def _watch(cluster: Any, name: str, *, no_color: bool) -> None:

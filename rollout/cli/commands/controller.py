@@ -71,6 +71,16 @@ def run(
             show_default=False,
         ),
     ] = "",
+    lease_url: Annotated[
+        str,
+        typer.Option(
+            "--lease-url",
+            metavar="URL",
+            help="Where injectors of network faults reach the metrics address of this very process "
+            "(or $SUREFOOT_LEASE_URL).",
+            show_default=False,
+        ),
+    ] = "",
     workers: Annotated[
         int, typer.Option("--workers", min=1, max=1000, help="Rollouts worked on at the same time.")
     ] = 10,
@@ -103,6 +113,7 @@ def run(
             leader_election=leader_election,
             take_over=take_over,
             address=metrics_address,
+            lease_url=lease_url,
             workers=workers,
             schedule_speed=schedule_speed,
             log_level=log_level.value,

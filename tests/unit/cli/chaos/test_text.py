@@ -52,7 +52,7 @@ def test_get_tells_verdict_timeline_proof_probes_and_journal() -> None:
         "42 requests were delayed",
         "90.0 %",
         "12:00:10  inject: kill on web-1",
-        "Recovered:  10 s",
+        "Recovered:    10 s",
     ):
         assert wanted in text
 
