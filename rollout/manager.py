@@ -12,14 +12,16 @@ import signal
 import socket
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 import structlog
 
 from analysis.controller import AnalysisController
 from analysis.providers.registry import lasting_providers, providers
+from chaos.controller.lease import LEASE_PATH, UNKNOWN
 from chaos.controller.together import ChaosControllers
-from chaos.faults.injector import IMAGE, IMAGE_VARIABLE
+from chaos.faults.injector import IMAGE, IMAGE_VARIABLE, LEASE_VARIABLE
 from chaos.faults.kinds import kinds
 from rollout.api.meta import key_of
 from rollout.api.resources import ANALYSIS_RUNS, LEASES, ROLLOUTS
@@ -53,7 +55,8 @@ class ControllerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What `rollout controller run` is told. `namespaces` empty = all; `address` "" = serve no metrics.
 
     `lease_namespace` is where the election's Lease lives. `take_over` starts beside another live controller
-    of the same API, or takes a lease that is still held. ChaosSchedules go by a clock `schedule_speed` times as fast.
+    of the same API, or takes a lease that is still held. `lease_url` is where the injectors of network faults reach
+    `address` of this very process (or $SUREFOOT_LEASE_URL; "" = they have their deadline alone). ChaosSchedules go by a clock `schedule_speed` times as fast.
     """
 
     kubeconfig: str = ""
@@ -65,6 +68,7 @@ class ControllerConfig(msgspec.Struct, frozen=True, kw_only=True):
     leader_election: bool = True
     take_over: bool = False
     address: str = ""
+    lease_url: str = ""
     workers: int = 10
     schedule_speed: float = 1.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -83,6 +87,19 @@ def connection_of(config: ControllerConfig, environ: Mapping[str, str] = os.envi
             f"say so: rollout controller run --context {found.context}"
         )
     return found
+
+
+def lease_url_of(config: ControllerConfig, environ: Mapping[str, str] = os.environ) -> str:
+    """Where injectors ask whether their run goes on. ConfigError for what cannot be asked."""
+    url = config.lease_url or environ.get(LEASE_VARIABLE, "")
+    parts = urlsplit(url)
+    if not url:
+        return ""
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ConfigError(f"--lease-url {url!r} is not the base of a URL; write http://ADDRESS:PORT")
+    if not config.address:
+        raise ConfigError("--lease-url needs --metrics-address: there the lease is served")
+    return url
 
 
 def run(config: ControllerConfig) -> None:
@@ -187,7 +204,7 @@ class Manager:
             writer,
             clock,
             fetch=GuardedFetch(http).fetch,
-            kinds=kinds(os.environ.get(IMAGE_VARIABLE) or IMAGE),
+            kinds=kinds(os.environ.get(IMAGE_VARIABLE) or IMAGE, lease_url_of(config)),
             shared=self._step.caches.informers,
             schedule_speed=config.schedule_speed,
             namespaces=config.namespaces,
@@ -283,10 +300,18 @@ class Manager:
             return
         checks = {"caches": self._caches_problem}
         async with HealthServer(
-            self._config.address, metrics=self._metrics, ready=checks, healthy={"watches": self._stall}
+            self._config.address,
+            metrics=self._metrics,
+            ready=checks,
+            healthy={"watches": self._stall},
+            asked={LEASE_PATH: self._lease},
         ) as server:
             log.info("serving metrics and health", port=server.port)
             await asyncio.Event().wait()
+
+    def _lease(self, uid: str) -> int:
+        leads = self._elector.leading or not self._config.leader_election
+        return self._chaos.lease(uid) if leads else UNKNOWN
 
     def _caches_problem(self) -> str:
         waiting = [str(one.resource) for one in self._step.caches.needed if not one.synced()]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
+from chaos.controller import lease
 from chaos.controller.caches import Caches
 from chaos.controller.evidence import Fetch, Gatherer
 from chaos.controller.run import ChaosController
@@ -13,7 +14,7 @@ from chaos.controller.schedule import ScheduleController
 from chaos.controller.switch import SwitchController
 from chaos.faults.base import Kinds
 from chaos.faults.kinds import KINDS
-from rollout.api.resources import Resource
+from rollout.api.resources import CHAOS_RUNS, Resource
 from rollout.runtime.clock import Clock
 from rollout.runtime.fresh import Fresh
 from rollout.runtime.informer import Informer
@@ -51,6 +52,8 @@ class ChaosControllers:
         recorder: Recorder | None = None,
         on_reconcile: Callable[[str], OnReconcile | None] = lambda _: None,
     ) -> None:
+        self._instance_id = instance_id
+        self._working = False
         self.caches = Caches(kube, clock, namespaces, shared=shared)
         informers = self.caches.informers
         self._runs = ChaosController(
@@ -84,12 +87,23 @@ class ChaosControllers:
 
     async def run(self) -> None:
         """Reconcile until `stop` or cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._runs.run(), name="chaos run controller")
-            group.create_task(self._schedules.run(), name="chaos schedule controller")
-            group.create_task(self._switches.run(), name="chaos switch controller")
+        await self.caches.wait_kinds()
+        self._working = True
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._runs.run(), name="chaos run controller")
+                group.create_task(self._schedules.run(), name="chaos schedule controller")
+                group.create_task(self._switches.run(), name="chaos switch controller")
+        finally:
+            self._working = False
+
+    def lease(self, uid: str) -> int:
+        """What an injector is answered that asks whether the run of this uid is carried on (`lease.answer`)."""
+        runs = self.caches.informers[CHAOS_RUNS].store
+        return lease.answer(uid, runs, instance_id=self._instance_id, working=self._working)
 
     def stop(self) -> None:
+        self._working = False
         self._runs.stop()
         self._schedules.stop()
         self._switches.stop()

@@ -22,6 +22,8 @@ from rollout.api.resources import NAMESPACES, NODES
 IMAGE = f"surefoot/injector:{__version__}"
 IMAGE_VARIABLE = "SUREFOOT_INJECTOR_IMAGE"
 """The controller's environment variable that names another image."""
+LEASE_VARIABLE = "SUREFOOT_LEASE_URL"
+"""The controller's environment variable that says where injectors reach it (`rollout controller run --lease-url`)."""
 ENFORCED = "pod-security.kubernetes.io/enforce"
 """Label of a namespace: the Pod Security Standard that pods and ephemeral containers must meet there."""
 FIRST_MINOR = 25

@@ -25,6 +25,8 @@ from rollout.api.chaos import ChaosRun, Fault, Receipt, Victim
 from rollout.api.meta import Object, duration, key_of
 from rollout.api.resources import PODS
 
+LEASE_PATH = "/chaos/lease/"
+"""Below the controller's own address, before the run's uid."""
 GRACE = timedelta(seconds=10)
 """How long after the deadline the injector may take to say that its work is undone."""
 MIN_LIMIT, MAX_LIMIT = 1000, 1_000_000
@@ -54,7 +56,8 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NetworkFault:
-    """`shape` reads a fault's own fields; `image` is the injector's unless a fault says another."""
+    """`shape` reads a fault's own fields; `image` is the injector's unless a fault says another. `lease_url` is the
+    controller's own address, "" for no lease."""
 
     def __init__(
         self, shape: Callable[[Fault], Shape], image: str, *, lease_url: str = "", instead: str
@@ -82,7 +85,7 @@ class NetworkFault:
         undo = {
             "image": shape.image or self._image,
             "interface": shape.interface,
-            "args": _args(shape, int(context.deadline.timestamp()), _nodes(pod), self._lease_url),
+            "args": _args(shape, int(context.deadline.timestamp()), _nodes(pod), self._lease(context.run)),
         }
         return receipts.receipt(context, victim, undo)
 
@@ -154,6 +157,10 @@ class NetworkFault:
         except ValueError as error:
             found.append(Obstacle(fault.name, str(error), "another value"))
         return tuple(found)
+
+    def _lease(self, run: ChaosRun) -> str:
+        """Where the injector asks whether the run goes on; "" where nobody answers."""
+        return f"{self._lease_url.rstrip('/')}{LEASE_PATH}{run.metadata.uid}" if self._lease_url else ""
 
     def _checked(self, fault: Fault) -> Shape:
         """The fault's shape. ValueError for what must not become an argument of `tc`."""

@@ -140,7 +140,7 @@ def _revert(draft: Draft, receipt: Receipt, kind: Kind | None, since: datetime) 
     if receipt.state == "Planned" and not actions:
         return _refused(draft, receipt, receipt.message or "it was not done in time")
     gone = kind.gone(receipt, world)
-    if gone and not actions:
+    if gone and not actions and not kind.revert(msgspec.structs.replace(receipt, gone=gone), world):
         draft.tell("FaultReverted", f"{receipt.id}: {gone}")
         now, proof = timestamp(draft.now), kind.proof(receipt, world) or receipt.proof
         return msgspec.structs.replace(

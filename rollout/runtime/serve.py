@@ -1,4 +1,4 @@
-"""/metrics, /healthz and /readyz over plain HTTP: read-only, small, and nothing else on that port.
+"""/metrics, /healthz and /readyz over plain HTTP, and yes or no to what `asked` names: read-only, small.
 
 Own and tiny on purpose: the controller's image has no web framework. Each connection gets one answer.
 """
@@ -15,6 +15,8 @@ from rollout.runtime.metrics import CONTENT_TYPE, Metrics
 
 Check = Callable[[], str]
 """What is wrong, or "" if nothing is."""
+Ask = Callable[[str], int]
+"""From what stands behind a prefix of the path to a status of HTTP; nothing else is told."""
 
 REQUEST_SECONDS = 10.0
 MAX_HEAD = 16_384
@@ -23,6 +25,7 @@ TEXT = "text/plain; charset=utf-8"
 
 class HealthServer:
     """Serves while it is entered. `healthy` and `ready` are named checks; any that says something makes it a 503.
+    `asked` are questions by the prefix of their paths.
 
         async with HealthServer("127.0.0.1:8090", metrics=metrics, ready={"caches": problem}) as server:
             ...   # server.port is the port (asked for 0: the one it got)
@@ -37,6 +40,7 @@ class HealthServer:
         metrics: Metrics | None = None,
         healthy: Mapping[str, Check] | None = None,
         ready: Mapping[str, Check] | None = None,
+        asked: Mapping[str, Ask] | None = None,
     ) -> None:
         host, _, port = address.rpartition(":")
         if not port.isdecimal() or int(port) > 65535:
@@ -46,6 +50,7 @@ class HealthServer:
         self._address = address
         self._metrics = metrics
         self._checks = {"/healthz": dict(healthy or {}), "/readyz": dict(ready or {})}
+        self._asked = dict(asked or {})
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
@@ -87,6 +92,10 @@ class HealthServer:
     def _page(self, path: str) -> tuple[int, str, bytes]:
         if path == "/metrics" and self._metrics is not None:
             return 200, CONTENT_TYPE, self._metrics.render()
+        for prefix, ask in self._asked.items():
+            if path.startswith(prefix):
+                code = ask(path.removeprefix(prefix))
+                return code, TEXT, f"{_REASONS[code]}\n".encode()
         checks = self._checks.get(path.rstrip("/"))
         if checks is None:
             return 404, TEXT, b"there are /metrics, /healthz and /readyz\n"
@@ -97,7 +106,13 @@ class HealthServer:
         return 503 if bad else 200, TEXT, ("\n".join(lines) + "\n").encode()
 
 
-_REASONS = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
+_REASONS = {
+    200: "OK",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    410: "Gone",
+    503: "Service Unavailable",
+}
 
 
 def _http(code: int, kind: str, body: bytes, *, head: bool) -> bytes:

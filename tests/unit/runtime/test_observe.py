@@ -192,6 +192,22 @@ async def test_health_and_readiness_follow_their_checks() -> None:
         assert await fetch(server.port, "/healthz", "HEAD") == (200, "")
 
 
+async def test_a_question_behind_a_prefix_is_answered_by_its_status_alone() -> None:
+    asked: list[str] = []
+
+    def ask(what: str) -> int:
+        asked.append(what)
+        return {"mine": 200, "lost": 503}.get(what, 410)
+
+    async with HealthServer("127.0.0.1:0", asked={"/lease/": ask}) as server:
+        assert await fetch(server.port, "/lease/mine?x=1") == (200, "OK\n")
+        assert await fetch(server.port, "/lease/lost") == (503, "Service Unavailable\n")
+        assert await fetch(server.port, "/lease/") == (410, "Gone\n")
+        assert (await fetch(server.port, "/lease"))[0] == 404
+        assert (await fetch(server.port, "/lease/mine", "POST"))[0] == 405
+    assert asked == ["mine", "lost", ""]
+
+
 async def test_rubbish_ends_the_connection_and_nothing_else() -> None:
     async with HealthServer("127.0.0.1:0") as server:
         for rubbish in (b"\x00" * 100, b"x" * 100_000, b"GET\r\n\r\n"):

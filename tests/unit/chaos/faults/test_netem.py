@@ -84,12 +84,13 @@ def test_loss_has_no_delay() -> None:
 
 def test_the_image_and_the_lease_can_be_said() -> None:
     case, seen = Case(LATENCY), world(shop())
-    case.kind = kinds("registry.example/injector:1", "http://surefoot:8080/lease")["networkLatency"]
+    case.kind = kinds("registry.example/injector:1", "http://surefoot:8080")["networkLatency"]
     receipt = case.receipt(seen, VICTIM)
     (action,) = case.kind.inject(receipt, case.context, seen)
     assert isinstance(action, AddEphemeralContainer)
     assert action.container["image"] == "registry.example/injector:1"
-    assert parser().parse_args(action.container["args"]).lease_url == "http://surefoot:8080/lease"
+    url = parser().parse_args(action.container["args"]).lease_url
+    assert url == f"http://surefoot:8080/chaos/lease/{case.run.metadata.uid}"
 
 
 @given(
