@@ -356,20 +356,24 @@ def scheduled_run(raw: Mapping[str, Any], spec: Mapping[str, Any], due: Time) ->
     """
     meta = metadata(raw)
     name, labels = str(meta["name"]), meta.get("labels") or {}
-    probes = [
-        *(spec.get("probes") or ()),
-        *({**check, "mode": "Start"} for check in raw["spec"].get("preChecks") or ()),
-        *({**check, "mode": "End"} for check in raw["spec"].get("postChecks") or ()),
-    ]
-    whole = {**spec, "probes": probes} if probes else dict(spec)
     return run_object(
         run_name(name, due),
-        whole,
+        with_checks(spec, raw),
         owner=raw,
         labels={SCHEDULE_LABEL: label_value(name)}
         | ({INSTANCE_ID: labels[INSTANCE_ID]} if INSTANCE_ID in labels else {}),
         annotations={SCHEDULED_AT: timestamp(due.nominal)},
     )
+
+
+def with_checks(spec: Mapping[str, Any], raw: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's spec with the checks of the schedule `raw` among its probes."""
+    probes = [
+        *(spec.get("probes") or ()),
+        *({**check, "mode": "Start"} for check in raw["spec"].get("preChecks") or ()),
+        *({**check, "mode": "End"} for check in raw["spec"].get("postChecks") or ()),
+    ]
+    return {**spec, "probes": probes} if probes else dict(spec)
 
 
 def _age(run: ChaosRun) -> tuple[str, str, str]:

@@ -95,9 +95,10 @@ def wanted(cluster: Session, wish: Wish) -> Object:
 
 def of_schedule(cluster: Session, name: str) -> Object:
     """The run that a schedule would make now."""
-    found = view(schedule(cluster, name), ChaosSchedule)
-    used = found.spec.run.template_name
-    spec = make.from_schedule(found, template(cluster, used) if used else None)
+    raw = schedule(cluster, name)
+    use = view(raw, ChaosSchedule).spec.run
+    used = template(cluster, use.template_name) if use.template_name else None
+    spec = make.from_schedule(raw, use, used)
     return make.run_object({"generateName": f"{name}-manual-"}, spec, cluster.namespace, _who(cluster), "")
 
 
@@ -163,27 +164,26 @@ def put_switch(cluster: Session, obj: Object, *, dry_run: bool) -> None:
         cluster.kube.create(CHAOS_SWITCHES, None, obj, dry_run=dry_run)
 
 
+def unfinished(cluster: Session) -> list[str]:
+    """The runs of the cluster that have not completed, by namespace/name."""
+    runs = [run_of(raw) for raw in cluster.all(CHAOS_RUNS, None)]
+    return sorted(str(run.metadata.key) for run in runs if not run.completed)
+
+
 def wait_quiet(cluster: Session, timeout: float) -> list[str]:
-    """Wait until no run is at work; those that still are when `timeout` seconds are up."""
+    """Wait until every run has completed; those that have not when `timeout` seconds are up."""
     end = cluster.clock.monotonic() + timeout
-    while True:
-        runs = [run_of(raw) for raw in cluster.all(CHAOS_RUNS, None)]
-        left = [
-            str(run.metadata.key)
-            for run in runs
-            if not run.completed and run.status.phase not in {"", "Pending"}
-        ]
-        if not left or cluster.clock.monotonic() >= end:
-            return left
+    while (left := unfinished(cluster)) and cluster.clock.monotonic() < end:
         threading.Event().wait(QUIET_SECONDS)
+    return left
 
 
 def other_switches(cluster: Session) -> list[str]:
-    """Switches that still hold, for people."""
+    """Switches besides the default one that still hold, for people."""
     return [
         f'note: ChaosSwitch "{raw["metadata"]["name"]}" is still engaged'
         for raw in cluster.all(CHAOS_SWITCHES, None)
-        if (raw.get("spec") or {}).get("engaged")
+        if (raw.get("spec") or {}).get("engaged") and raw["metadata"]["name"] != SWITCH_NAME
     ]
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from chaos.plan.schedule import with_checks
 from chaos.plan.template import filled, spec_of
 from rollout.api.analysis import Argument
-from rollout.api.chaos import SWITCH_NAME, ChaosRun, ChaosSchedule
-from rollout.api.codec import plain
+from rollout.api.chaos import SWITCH_NAME, ChaosRun, TemplateUse
 from rollout.api.resources import CHAOS_RUNS, CHAOS_SWITCHES
 from rollout.cli.exits import USAGE, Failure, Refused
 from rollout.core.validate_chaos import validate_run
@@ -110,8 +110,9 @@ def stop(run: ChaosRun) -> Json | None:
 
 
 def halt(reason: str, *, hold_releases: bool) -> Json:
-    """The switch, engaged."""
-    return _switch({"engaged": True, "holdReleases": hold_releases, "reason": reason})
+    """The switch, engaged. What is not said stays as somebody else has said it."""
+    more = {"holdReleases": True} if hold_releases else {}
+    return _switch({"engaged": True} | more | ({"reason": reason} if reason else {}))
 
 
 def resume() -> Json:
@@ -128,11 +129,9 @@ def _switch(spec: Json) -> Json:
     }
 
 
-def from_schedule(schedule: ChaosSchedule, template: Mapping[str, Any] | None) -> Json:
+def from_schedule(schedule: Mapping[str, Any], use: TemplateUse, template: Mapping[str, Any] | None) -> Json:
     """The spec of a run that is made by hand now, as the schedule would make it: with its pre- and post-checks."""
     try:
-        spec = spec_of(schedule.spec.run, template, "spec.run")
+        return with_checks(spec_of(use, template, "spec.run"), schedule)
     except InvalidSpec as error:
         raise _refused(error.problems) from error
-    checks = [plain(one) for one in (*schedule.spec.pre_checks, *schedule.spec.post_checks)]
-    return {**spec, "probes": [*(spec.get("probes") or []), *checks]}

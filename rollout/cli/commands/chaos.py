@@ -62,7 +62,7 @@ HALT_EXAMPLES = (
         "rollout chaos halt --hold-releases --wait",
         "rollout chaos resume",
     )
-    + "\n\nExit codes: 0 engaged, with --wait also: no run is at work any more; 4 some still are."
+    + "\n\nExit codes: 0 engaged, with --wait also: no run is at work any more; 4 one still is."
 )
 RESUME_EXAMPLES = help_with("rollout chaos resume")
 REAP_EXAMPLES = help_with("rollout chaos reap", "rollout chaos reap -o json")
@@ -273,9 +273,16 @@ def halt(
     with session(target, manager="rollout-chaos") as cluster:
         acts.put_switch(cluster, make.halt(reason, hold_releases=hold_releases), dry_run=dry_run)
         out.lines([f"chaosswitch.surefoot.dev/default engaged{' (dry run)' if dry_run else ''}"])
-        if wait and not dry_run and (left := acts.wait_quiet(cluster, limit)):
-            out.say(f"Still being undone after {timeout}: {', '.join(left)}")
+        if dry_run:
+            return
+        if ending := acts.unfinished(cluster):
+            out.say(f"being ended and undone: {', '.join(ending)}")
+        if not wait:
+            return
+        if left := acts.wait_quiet(cluster, limit):
+            out.say(f"Still not ended after {timeout}: {', '.join(left)}")
             raise typer.Exit(TIMEOUT)
+        out.say("no run is at work")
 
 
 @connected
