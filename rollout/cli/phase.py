@@ -15,6 +15,8 @@ from rollout.api.meta import pause_seconds, time_of
 from rollout.api.rollout import WORKLOAD_GENERATION, Rollout
 from rollout.cli import exits
 
+HELD = "held by ChaosSwitch "
+"""How the controller's message begins when releases are held (`chaos.plan.switch.releases_held`)."""
 Outcome = Literal["healthy", "failed", "paused", "progressing"]
 
 
@@ -109,6 +111,11 @@ def needs_person(rollout: Rollout) -> bool:
             return not timed
         case _:
             return True
+
+
+def held(rollout: Rollout) -> bool:
+    """Whether a new version waits because a ChaosSwitch holds releases; promoting does not end that."""
+    return phase_of(rollout).name == "Paused" and rollout.status.message.startswith(HELD)
 
 
 def pause_ends(rollout: Rollout) -> datetime | None:

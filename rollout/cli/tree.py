@@ -11,11 +11,13 @@ import msgspec
 from analysis.lasting import PROGRESS
 from rollout.api.meta import View, time_of
 from rollout.api.rollout import HASH_LABEL, REVISION, SCALE_DOWN_DEADLINE, Rollout
-from rollout.cli.phase import pause_ends
+from rollout.cli.phase import held, pause_ends
 from rollout.cli.summary import Summary, images_of, roles_of, summarise
 from rollout.cli.text import span
 
 Object = Mapping[str, Any]
+CHAOS_RUN = "chaosRun"
+"""In the metadata of a chaos measurement: the name of its run."""
 
 
 class Node(View, frozen=True, omit_defaults=False):
@@ -80,6 +82,8 @@ def tree(
 
 def _pause(rollout: Rollout, summary: Summary, now: datetime) -> tuple[str, ...]:
     """What a paused Rollout waits for."""
+    if held(rollout):
+        return ("waits for chaos resume",)
     if summary.needs_person:
         return ("waits for promote",)
     ends = pause_ends(rollout) if summary.phase == "Paused" else None
@@ -181,9 +185,11 @@ def _progress(status: Object) -> Iterator[str]:
     """How far the measurements are that last: a load test, a Job, chaos."""
     for result in status.get("metricResults") or []:
         for measurement in (result.get("measurements") or [])[-1:]:
-            said = (measurement.get("metadata") or {}).get(PROGRESS)
-            if measurement.get("phase") == "Running" and said:
+            known = measurement.get("metadata") or {}
+            if measurement.get("phase") == "Running" and (said := known.get(PROGRESS)):
                 yield f"{result.get('name')}: {said}"
+                if run := known.get(CHAOS_RUN):
+                    yield f"  more: rollout chaos get {run}"
 
 
 def owned(objects: Iterable[Object], uid: str) -> list[Object]:

@@ -17,7 +17,7 @@ from rollout.api.meta import timestamp
 from rollout.api.resources import ROLLOUTS, Resource
 from rollout.api.rollout import REVISION, Rollout
 from rollout.cli.exits import Refused
-from rollout.cli.phase import observed, phase_of
+from rollout.cli.phase import held, observed, phase_of
 from rollout.cli.summary import is_stable
 from rollout.core.template import equivalent, without_hash
 
@@ -90,6 +90,10 @@ def promote(rollout: Rollout, *, full: bool = False, skip_step: bool = False) ->
         )
     if _invalid(rollout):
         raise Refused(f"{_name(rollout)} cannot be acted on: {status.message}")
+    if held(rollout):
+        raise Refused(
+            f"{_name(rollout)} is {status.message}\nTo let releases begin again: rollout chaos resume"
+        )
     unpause = (_spec({"paused": False}),) if rollout.spec.paused else ()
     if full:
         return _promote_full(rollout, unpause)

@@ -1,10 +1,12 @@
 import pytest
 
 from rollout.api.codec import encode
+from rollout.cli.exits import Refused
 from rollout.cli.render import change_line, list_lines, screen, tree_text
 from rollout.cli.summary import rollout_of, summarise
 from rollout.cli.text import age, ansi, plain, shorten, span
 from rollout.cli.tree import pod_status, set_status, tree
+from rollout.cli.verbs import promote
 from tests.unit.cli import world
 
 RUNS = [world.run("web-frontend-7bf9d4c8d-2", 2, "Running", successful=3, failed=1)]
@@ -60,6 +62,26 @@ def loaded():
         {"name": "done", "measurements": [ended]},
     ]
     return shown(runs=[run])
+
+
+def test_chaos_that_goes_on_names_its_run():
+    run = world.run("web-frontend-7bf9d4c8d-2", 2, "Running", successful=1)
+    told = {"progress": "Injecting, step 1 of 1", "chaosRun": "web-frontend-7bf9d4c8d-2-chaos-1"}
+    run["status"]["metricResults"] += [
+        {"name": "chaos", "measurements": [{"phase": "Running", "metadata": told}]}
+    ]
+    lines = [line.strip(" │") for line in tree_text(shown(runs=[run]), world.NOW)]
+    at = lines.index("chaos: Injecting, step 1 of 1")
+    assert lines[at + 1] == "more: rollout chaos get web-frontend-7bf9d4c8d-2-chaos-1"
+
+
+def test_a_release_that_a_switch_holds_waits_for_that_and_not_for_promote():
+    message = "held by ChaosSwitch default: incident"
+    raw = world.rollout(phase="Paused", message=message, pauseConditions=None, controllerPause=False)
+    (line,) = [line for line in tree_text(shown(raw), world.NOW) if " Rollout " in line]
+    assert line.endswith("waits for chaos resume")
+    with pytest.raises(Refused, match="held by ChaosSwitch default: incident\nTo let releases begin again"):
+        promote(rollout_of(raw))
 
 
 def test_a_load_test_that_goes_on_is_told_below_its_run_over_the_whole_width():
