@@ -8,6 +8,7 @@ import pytest
 import typer
 
 from rollout.cli import exits, history, linting, loading, summary, tree
+from rollout.cli.chaos import preflight, shape
 from rollout.cli.main import app
 from rollout.cli.verbs import PROMOTED_BY
 
@@ -26,12 +27,25 @@ VIEWS = (
     history.Place,
     loading.Outcome,
     loading.Judged,
+    shape.RunView,
+    shape.FaultLine,
+    shape.ProbeLine,
+    shape.JournalLine,
+    preflight.Preflight,
+    preflight.FaultCheck,
+    preflight.Finding,
 )
 
 
 def test_every_command_is_described():
     for name in typer.main.get_command(app).commands:
         assert re.search(rf"`(rollout\s+)?{name}\b", TEXT), name
+
+
+@pytest.mark.parametrize("group", ["chaos", "load", "sandbox"])
+def test_every_command_of_a_group_is_described(group):
+    for name in typer.main.get_command(app).commands[group].commands:
+        assert re.search(rf"`(rollout )?{group} [a-z|]*\b{name}\b", TEXT), name
 
 
 @pytest.mark.parametrize("view", VIEWS)
