@@ -78,12 +78,16 @@ class Kind(Protocol):
         """What undoes it; () when there is nothing left to undo. Must work from the receipt alone."""
         ...
 
-    def gone(self, receipt: Receipt, world: World) -> str:
-        """How the world shows that it has no effect any more; "" while it does not. For a pod-delete: its uid has gone.
+    def ended(self, receipt: Receipt, world: World) -> str:
+        """How the world shows that it has no effect any more, while something of it is still there; "" otherwise.
 
-        It is saved as the receipt's `gone` before `revert` removes the last trace of a fault that can be seen to have
-        ended only while that is there; the receipt is Reverted when `revert` has nothing left to do as well.
+        For a fault that nobody can be asked about once its last trace is removed: `revert` does that only when this
+        was saved as the receipt's `gone`.
         """
+        ...
+
+    def gone(self, receipt: Receipt, world: World) -> str:
+        """How the world shows that it is no more; "" while it does not. For a pod-delete: its uid has gone."""
         ...
 
     def obstacles(self, fault: Fault, run: ChaosRun, world: World) -> tuple[Obstacle, ...]:

@@ -85,6 +85,9 @@ class ContainerKilling:
     def revert(self, receipt: Receipt, world: World) -> tuple[Action, ...]:
         return ()
 
+    def ended(self, receipt: Receipt, world: World) -> str:
+        return ""
+
     def gone(self, receipt: Receipt, world: World) -> str:
         if not world.serves(PODS):
             return ""

@@ -26,8 +26,6 @@ from rollout.api.resources import ENVOY_FILTERS
 PATIENCE = timedelta(seconds=10)
 """How long the proxies may take to say that a silenced fault has ended, after which its lease alone is believed."""
 
-_DELETED = "; it is deleted"
-
 Fill = Callable[[Fault, Filter, str, World], Filter]
 """(fault, an empty filter, the victims' namespace, world) -> the whole filter. ValueError says what is wrong."""
 
@@ -99,18 +97,19 @@ class MeshFault:
             )
         return ()
 
-    def gone(self, receipt: Receipt, world: World) -> str:
-        if not world.serves(ENVOY_FILTERS):
+    def ended(self, receipt: Receipt, world: World) -> str:
+        made, seen = _made(receipt, world), world.evidence.get(receipt.id)
+        if made is None or seen is None or seen.active is not False:
             return ""
-        name, made = f"EnvoyFilter {_undo(receipt).name}", _made(receipt, world)
-        seen = world.evidence.get(receipt.id) or Evidence()
-        if made is not None:
-            ended = envoy_filter.silent(made) or _expired(made, world.now)
-            return f"{name} has no effect any more: {seen.how}" if ended and seen.active is False else ""
-        if receipt.gone:
-            return f"{receipt.gone.removesuffix(_DELETED)}{_DELETED}"
-        if seen.active is False:
-            return f"{name} has no effect any more: {seen.how}{_DELETED}"
+        over = envoy_filter.silent(made) or _expired(made, world.now)
+        return _without_effect(receipt, seen) if over else ""
+
+    def gone(self, receipt: Receipt, world: World) -> str:
+        if not world.serves(ENVOY_FILTERS) or _made(receipt, world) is not None:
+            return ""
+        name, seen = f"EnvoyFilter {_undo(receipt).name}", world.evidence.get(receipt.id) or Evidence()
+        if receipt.gone or seen.active is False:
+            return f"{receipt.gone or _without_effect(receipt, seen)}; it is deleted"
         over = seen.expired or world.now >= receipts.deadline_of(receipt) + PATIENCE
         if seen.active is None and over:
             return f"{name} is deleted and its lease is over; the proxies could not be asked whether it has ended"
@@ -221,6 +220,10 @@ def _unheard(made: Object, now: datetime) -> bool:
     """Whether it is silent, its lease is over, and nobody has told of its end for PATIENCE."""
     over = receipts.over_since(made)
     return envoy_filter.silent(made) and over is not None and now >= over + PATIENCE
+
+
+def _without_effect(receipt: Receipt, seen: Evidence) -> str:
+    return f"EnvoyFilter {_undo(receipt).name} has no effect any more: {seen.how}"
 
 
 def _whose(receipt: Receipt) -> str:

@@ -118,6 +118,9 @@ class NetworkFault:
             return (_add(receipt, undo, ["revert", f"--interface={receipt.undo['interface']}"]),)
         return ()
 
+    def ended(self, receipt: Receipt, world: World) -> str:
+        return ""
+
     def gone(self, receipt: Receipt, world: World) -> str:
         if not world.serves(PODS):
             return ""

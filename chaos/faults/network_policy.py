@@ -123,6 +123,9 @@ class PolicyOutage:
             Delete(receipt=receipt.id, resource=NETWORK_POLICIES, namespace=namespace, name=name, uid=uid),
         )
 
+    def ended(self, receipt: Receipt, world: World) -> str:
+        return ""
+
     def gone(self, receipt: Receipt, world: World) -> str:
         if not world.serves(NETWORK_POLICIES) or _made(receipt, world) is not None:
             return ""

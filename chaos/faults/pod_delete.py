@@ -60,6 +60,9 @@ class PodDeletion:
     def revert(self, receipt: Receipt, world: World) -> tuple[Action, ...]:
         return ()
 
+    def ended(self, receipt: Receipt, world: World) -> str:
+        return ""
+
     def gone(self, receipt: Receipt, world: World) -> str:
         if not world.serves(PODS) or pod_of(receipt.victim, world) is not None:
             return ""

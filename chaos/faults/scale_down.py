@@ -69,6 +69,9 @@ class ScalingDown:
         undo = _undo(receipt)
         return self._scale(receipt, world, undo.replicas, undo.original)
 
+    def ended(self, receipt: Receipt, world: World) -> str:
+        return ""
+
     def gone(self, receipt: Receipt, world: World) -> str:
         resource = WORKLOADS.get(receipt.victim.kind)
         if resource is None or not world.serves(resource):

@@ -49,6 +49,9 @@ class _Guarded:
     def revert(self, receipt: Receipt, world: World) -> tuple[Action, ...]:
         return self._try(lambda: self._kind.revert(receipt, world), lambda _: ())
 
+    def ended(self, receipt: Receipt, world: World) -> str:
+        return self._try(lambda: self._kind.ended(receipt, world), lambda _: "")
+
     def gone(self, receipt: Receipt, world: World) -> str:
         return self._try(lambda: self._kind.gone(receipt, world), lambda _: "")
 

@@ -139,16 +139,14 @@ def _revert(draft: Draft, receipt: Receipt, kind: Kind | None, since: datetime) 
     actions = kind.revert(receipt, world)
     if receipt.state == "Planned" and not actions:
         return _refused(draft, receipt, receipt.message or "it was not done in time")
-    gone = kind.gone(receipt, world)
-    if gone and not actions and not kind.revert(msgspec.structs.replace(receipt, gone=gone), world):
+    if gone := (kind.gone(receipt, world) if not actions else ""):
         draft.tell("FaultReverted", f"{receipt.id}: {gone}")
         now, proof = timestamp(draft.now), kind.proof(receipt, world) or receipt.proof
         return msgspec.structs.replace(
             receipt, state="Reverted", proof=proof, gone=gone, reverted_at=now, message=""
         )
     draft.act(actions)
-    # Saved before the last trace is removed: afterwards nobody could be asked again.
-    receipt = msgspec.structs.replace(receipt, gone=gone or receipt.gone)
+    receipt = msgspec.structs.replace(receipt, gone=kind.ended(receipt, world) or receipt.gone)
     if receipt.state == "Planned":
         # There is something to undo: a pass that was cut off has done it.
         begun = receipt.begin_at or timestamp(draft.now)

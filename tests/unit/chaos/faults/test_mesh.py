@@ -227,7 +227,8 @@ def test_undoing_first_silences_and_deletes_when_it_is_seen_to_have_no_effect() 
         assert case.kind.gone(receipt, doubt) == ""
     sure = world([*SEEN, silent], evidence={receipt.id: Evidence(active=False, how="the mesh says so")})
     assert case.kind.revert(receipt, sure) == ()  # it is put on record first
-    said = case.kind.gone(receipt, sure)
+    assert case.kind.gone(receipt, sure) == ""  # it is still there
+    said = case.kind.ended(receipt, sure)
     assert "no effect any more: the mesh says so" in said
     recorded = msgspec.structs.replace(receipt, gone=said)
     assert case.kind.revert(recorded, doubt) == ()
@@ -260,7 +261,7 @@ def test_an_expired_filter_that_the_mesh_ignores_needs_no_silence() -> None:
     receipt, made = created(case)
     sure = world([*SEEN, made], after=25, evidence={receipt.id: Evidence(active=False, how="it says so")})
     assert case.kind.revert(receipt, sure) == ()
-    recorded = msgspec.structs.replace(receipt, gone=case.kind.gone(receipt, sure))
+    recorded = msgspec.structs.replace(receipt, gone=case.kind.ended(receipt, sure))
     (delete,) = case.kind.revert(recorded, sure)
     assert isinstance(delete, Delete)
 
