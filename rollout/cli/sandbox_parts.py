@@ -9,7 +9,13 @@ import sys
 from pathlib import Path
 
 import rollout.api
+from rollout.sandbox.base import MONITORING, PROMETHEUS, PROMETHEUS_PORT
 from rollout.sandbox.config import ExtraCommand
+
+_SURROUNDINGS = {
+    "SUREFOOT_METRICS_ON_LOOPBACK": "true",
+    "SUREFOOT_PROMETHEUS_ADDRESS": f"http://{PROMETHEUS}.{MONITORING}:{PROMETHEUS_PORT}",
+}
 
 
 def our_crds() -> Path:
@@ -20,7 +26,7 @@ def our_crds() -> Path:
 def controller_command(*more: str) -> ExtraCommand:
     """`rollout controller run` against the sandbox's own kubeconfig, which it finds in its environment.
 
-    Everything in a sandbox is on loopback, so metrics may be asked there.
+    Everything in a sandbox is on loopback, so metrics may be asked there. Metrics that name no Prometheus ask the sandbox's.
     """
     argv = (
         sys.executable,
@@ -33,4 +39,4 @@ def controller_command(*more: str) -> ExtraCommand:
         "--no-leader-election",
         *more,
     )
-    return ExtraCommand(name="controller", argv=argv, env={"SUREFOOT_METRICS_ON_LOOPBACK": "true"})
+    return ExtraCommand(name="controller", argv=argv, env=_SURROUNDINGS)
