@@ -56,6 +56,11 @@ class Mesh:
         )
         self._task = asyncio.create_task(self._run(), name="mesh")
 
+    def stop(self) -> None:
+        """The mesh dies: nobody says anything about a filter any more."""
+        assert self._task is not None
+        self._task.cancel()
+
     async def _run(self) -> None:
         while True:
             for obj in self._world.storage.list(ENVOY_FILTERS).items:
