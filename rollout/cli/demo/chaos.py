@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from analysis.load.objects import TIMELINE_KEY
+from chaos.plan.schedule import SCHEDULED_AT
 from rollout.api.chaos import RUN_LABEL, ChaosRun, ChaosSchedule
 from rollout.api.codec import view as view_of
 from rollout.api.meta import Key, time_of
@@ -27,6 +28,7 @@ from rollout.cli.demo.scenes import Outcome, Stage
 from rollout.cli.demo.screen import Screen
 from rollout.cli.demo.summary import summary
 from rollout.cli.demo.view import View
+from rollout.cli.text import Paint, plain
 from rollout.errors import SandboxError
 from rollout.runtime.client import HttpKube
 from rollout.runtime.clock import SystemClock
@@ -207,13 +209,19 @@ async def halted(stage: ChaosStage) -> Outcome:
     stage.say("proved by Envoy's own counter; now: rollout chaos halt --wait")
     await stage.command("chaos", "halt", "--reason", "the demo's third scene", "--wait", "-n", WEB.namespace)
     await stage.until("the run has ended", lambda: stage.runs()[-1].completed)
-    left = len(stage.view.list(ENVOY_FILTERS, WEB.namespace))
     run = stage.runs()[-1]
-    undone = all(one.state == "Reverted" for one in run.status.receipts) and not left
+    result, undone = aftermath(run, len(stage.view.list(ENVOY_FILTERS, WEB.namespace)))
     stage.say("undone, and nothing is left; now: rollout chaos resume")
     await stage.command("chaos", "resume", "-n", WEB.namespace)
-    result = f"{run.status.verdict} ({run.status.stopping}); {'every fault undone, nothing left' if undone else 'NOT UNDONE'}"
     return Outcome(stage.title, undone and run.status.verdict == "Inconclusive", result, ())
+
+
+def aftermath(run: ChaosRun, filters: int) -> tuple[str, bool]:
+    """How a halted run ended, and whether all it did is undone; `filters` are EnvoyFilters that are still there."""
+    receipts = run.status.receipts
+    undone = bool(receipts) and all(one.state == "Reverted" for one in receipts) and not filters
+    said = "every fault undone, nothing left" if undone else "NOT UNDONE"
+    return f"{run.status.verdict} ({run.status.stopping}); {said}", undone
 
 
 async def scheduled(stage: ChaosStage) -> Outcome:
@@ -223,12 +231,18 @@ async def scheduled(stage: ChaosStage) -> Outcome:
         return [run for run in stage.runs(SHOP.namespace) if run.status.verdict == "Successful"]
 
     await stage.until("two scheduled runs were Successful", lambda: len(good()) >= SCHEDULED_RUNS)
-    names = [run.metadata.name for run in stage.runs(SHOP.namespace)]
-    ended = [run for run in stage.runs(SHOP.namespace) if run.completed]
-    result = (
-        f"{len(names)} Tuesdays came, {len(good())} of {len(ended)} completed runs Successful, no time twice"
-    )
-    return Outcome(stage.title, len(set(names)) == len(names), result, ())
+    result, once = tuesdays(stage.runs(SHOP.namespace))
+    return Outcome(stage.title, once, result, ())
+
+
+def tuesdays(runs: Sequence[ChaosRun]) -> tuple[str, bool]:
+    """How the times of the schedule have gone, and whether each was run only once."""
+    times = [run.metadata.annotation(SCHEDULED_AT) for run in runs]
+    ended = [run for run in runs if run.completed]
+    good = [run for run in ended if run.status.verdict == "Successful"]
+    once = "" not in times and len(set(times)) == len(times)
+    said = "no time twice" if once else "A TIME TWICE"
+    return f"{len(runs)} Tuesdays came, {len(good)} of {len(ended)} completed runs Successful, {said}", once
 
 
 SCENES: tuple[Callable[[ChaosStage], Awaitable[Outcome]], ...] = (survives, breaks, halted, scheduled)
@@ -257,10 +271,14 @@ def _picture(stage: Stage, now: Any) -> list[str]:
     run = stage.shown()
     if run is None or (drawn := stage.drawn(run, now)) is None:
         return []
+    return ["", *run_lines(run, drawn, out.painter())]
+
+
+def run_lines(run: ChaosRun, drawn: Timeline, paint: Paint = plain) -> list[str]:
+    """A run in short: how it stands, and its timeline."""
     return [
-        "",
         f"chaos run {run.metadata.name}: {run.status.verdict or run.status.phase}",
-        *timeline_text(drawn, out.painter()),
+        *timeline_text(drawn, paint),
     ]
 
 
@@ -275,20 +293,24 @@ def _tell(
     out.lines(lines)
 
 
-def _calendar(stage: ChaosStage) -> Iterator[str]:
+def _calendar(stage: ChaosStage) -> list[str]:
     raw = next(iter(stage.view.list(CHAOS_SCHEDULES, SHOP.namespace)), None)
-    if raw is None:
-        return
-    schedule = view_of(raw, ChaosSchedule)
-    yield f"Schedule {schedule.spec.schedule!r} {schedule.spec.time_zone}, a week every {WEEK_SECONDS:g} s"
-    for run in stage.runs(SHOP.namespace):
+    return calendar(view_of(raw, ChaosSchedule), stage.runs(SHOP.namespace)) if raw is not None else []
+
+
+def calendar(schedule: ChaosSchedule, runs: Sequence[ChaosRun]) -> list[str]:
+    """What a schedule has run, what it has left out and why, and what comes next."""
+    lines = [
+        f"Schedule {schedule.spec.schedule!r} {schedule.spec.time_zone}, a week every {WEEK_SECONDS:g} s"
+    ]
+    for run in runs:
         probes = ", ".join(f"{one.name} {one.phase or 'not asked'}" for one in run.status.probes)
-        yield f"  {run.metadata.name}: {run.status.verdict or run.status.phase}  {probes}"
-    for entry in schedule.status.skipped:
-        yield f"  skipped {entry.at}: {entry.message or entry.what}"
+        lines.append(f"  {run.metadata.name}: {run.status.verdict or run.status.phase}  {probes}".rstrip())
+    lines += [f"  skipped {entry.at}: {entry.message or entry.what}" for entry in schedule.status.skipped]
     for text in schedule.status.next_times[:2]:
         moment = time_of(text)
-        yield f"  next {moment:%a %Y-%m-%d %H:%M} UTC" if moment else f"  next {text}"
+        lines.append(f"  next {moment:%a %Y-%m-%d %H:%M} UTC" if moment else f"  next {text}")
+    return lines
 
 
 async def _keep(state: StateDirectory) -> None:

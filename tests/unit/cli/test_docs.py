@@ -10,9 +10,12 @@ import typer
 from rollout.cli import exits, history, linting, loading, summary, tree
 from rollout.cli.chaos import preflight, shape
 from rollout.cli.main import app
+from rollout.cli.manifests import read
 from rollout.cli.verbs import PROMOTED_BY
 
-TEXT = (Path(__file__).parents[3] / "docs" / "cli.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[3]
+TEXT = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 VIEWS = (
     summary.Summary,
     summary.StepPlace,
@@ -63,3 +66,15 @@ def test_every_exit_code_is_described():
 
 def test_the_annotation_that_others_may_read_is_described():
     assert PROMOTED_BY in TEXT
+
+
+def test_the_manifests_of_the_readme_are_valid():
+    blocks = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    found = [linting.lint(read(f"README {number}", block)) for number, block in enumerate(blocks)]
+    assert [one.checked for one in found] == [1]
+    assert [str(problem) for one in found for problem in one.findings] == []
+
+
+def test_what_the_readme_points_to_is_there():
+    for path in re.findall(r"\]\(([^)#:]+)[^)]*\)", README):
+        assert (ROOT / path).exists(), path
