@@ -16,6 +16,7 @@ from rollout.api.meta import key_of
 
 Level = Literal["info", "approximate", "dropped", "refused"]
 Outcome = Literal["exact", "approximate", "refused"]
+_TOOLS = {"litmuschaos.io": "litmus", "flagger.app": "flagger"}
 _LONGEST = 253
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*", re.ASCII)
@@ -179,6 +180,22 @@ class Reader:
 def is_name(value: Any) -> bool:
     """Whether an object may have this name (RFC 1123 subdomain)."""
     return isinstance(value, str) and len(value) <= _LONGEST and bool(_NAME.fullmatch(value))
+
+
+def leave_alone(reader: Reader, obj: Mapping[str, Any], tool: str) -> None:
+    """Say of an object that is not of `tool` whose it is, and that it is left alone."""
+    group = str(obj.get("apiVersion", "")).partition("/")[0]
+    other = _TOOLS.get(group)
+    if other is not None and other != tool:
+        reader.info((), f"is left alone: it is of {other.capitalize()}; use `rollout import {other}`")
+    else:
+        reader.info((), f"is left alone: it is not of {tool.capitalize()}; apply it as it is")
+
+
+def nothing_of(tool: str, kinds: str) -> Note:
+    return Note(
+        level="refused", source="input", path="", message=f"there is no {kinds} of {tool.capitalize()} in it"
+    )
 
 
 def shown_path(path: Iterable[str | int]) -> str:

@@ -33,6 +33,11 @@ FLAGGER_EXAMPLES = (
     + "\n\n"
     + EXIT_CODES
 )
+_MEANING = {
+    "exact": "nothing is lost",
+    "approximate": "not quite the same: read the notes before you apply",
+    "refused": "something was refused: see above what to do",
+}
 _FileOption = Annotated[
     list[str],
     typer.Option("--filename", "-f", metavar="FILE", help="File, directory, or - for stdin (repeat)."),
@@ -62,9 +67,14 @@ def litmus(
     cmd_image: Annotated[str, typer.Option(help="Image for cmd probes that name none.")] = "",
     output: OutputOption = None,
 ) -> None:
-    """Convert ChaosEngines and ChaosSchedules (with their ChaosExperiments, if given) to ChaosRuns and ChaosSchedules."""
+    """Convert Litmus' ChaosEngines and ChaosSchedules.
+
+    They become ChaosRuns and ChaosSchedules of ours. Give their ChaosExperiments, too: these hold what an engine does
+    not say. Objects that are not of Litmus are left alone.
+    """
     from rollout.importers.litmus import CMD_IMAGE, Options, convert
 
+    _refuse_short(output)
     options = Options(profile=profile.value, network=network.value, cmd_image=cmd_image or CMD_IMAGE)
     _tell(convert(_documents(files), options), output)
 
@@ -81,15 +91,25 @@ def flagger(
     ] = "",
     output: OutputOption = None,
 ) -> None:
-    """Convert Canaries (with their Deployments and MetricTemplates, if given) to Rollouts and what they name."""
+    """Convert Flagger's Canaries.
+
+    They become Rollouts, with the Services, routes and analysis templates that these name. Give the Deployments and
+    MetricTemplates, too: labels, size and queries come from there. Other objects are left alone.
+    """
     from rollout.importers.flagger import JOB_IMAGE, Options, convert
 
+    _refuse_short(output)
     if replicas and not (replicas.isdecimal() and 0 < int(replicas) < 100_000):
         raise Failure(USAGE, f"--replicas {replicas}: must be a whole number of at least 1")
     options = Options(
         provider=provider, job_image=job_image or JOB_IMAGE, replicas=int(replicas) if replicas else None
     )
     _tell(convert(_documents(files), options), output)
+
+
+def _refuse_short(output: Output | None) -> None:
+    if output in (Output.name, Output.wide):
+        raise Failure(USAGE, f"-o {output.value}: an import is printed whole; use json or yaml, or neither")
 
 
 def _documents(files: list[str]) -> list[dict[str, Any]]:
@@ -131,7 +151,8 @@ def _tell(imported: Imported, output: Output | None) -> None:
             out.lines(text.splitlines())
         for note in imported.notes:
             out.say(str(note))
-        out.say(f"{len(imported.objects)} objects, {imported.outcome}.")
+        count = len(imported.objects)
+        out.say(f"{count} object{'' if count == 1 else 's'} made, {_MEANING[imported.outcome]}.")
     code = {"exact": OK, "approximate": APPROXIMATE, "refused": REFUSED}[imported.outcome]
     if code:
         raise typer.Exit(code)

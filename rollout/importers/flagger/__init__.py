@@ -9,7 +9,7 @@ from rollout.api.meta import key_of
 from rollout.importers.checked import checked
 from rollout.importers.flagger import canary
 from rollout.importers.flagger.canary import JOB_IMAGE, Options
-from rollout.importers.report import Imported, Note, Reader, Refused
+from rollout.importers.report import Imported, Note, Reader, Refused, leave_alone, nothing_of
 
 GROUP = "flagger.app/"
 __all__ = ["JOB_IMAGE", "Options", "convert"]
@@ -34,10 +34,10 @@ def convert(documents: Sequence[dict[str, Any]], options: Options) -> Imported:
                 "spec", why="subscribe the Rollout to notifications instead; secrets are never copied"
             )
         elif not _is(one, "MetricTemplate") and one.get("kind") != "Deployment":
-            reader.ignore("spec", why="is nothing of Flagger: apply it as it is")
+            leave_alone(reader, one, "flagger")
         notes += reader.notes
     if not any(_is(one, "Canary") for one in documents):
-        notes.append(Note(level="refused", source="input", path="", message="there is no Canary in it"))
+        notes.append(nothing_of("flagger", "Canary"))
     return Imported(objects=tuple(objects), notes=tuple(notes))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from rollout.importers.checked import checked
 from rollout.importers.litmus import schedule
 from rollout.importers.litmus.engine import CMD_IMAGE, Options, runs
-from rollout.importers.report import Imported, Note, Reader, Refused
+from rollout.importers.report import Imported, Note, Reader, Refused, leave_alone, nothing_of
 
 GROUP = "litmuschaos.io/"
 __all__ = ["CMD_IMAGE", "Options", "convert"]
@@ -30,17 +30,22 @@ def convert(documents: Sequence[dict[str, Any]], options: Options) -> Imported:
                 objects += checked(reader, schedule.convert(reader, one, catalogue, options))
             elif _is(one, "ChaosResult"):
                 raise reader.refuse((), "a result is of a run that is over: nothing to convert")
+            elif _is(one, ""):
+                raise reader.refuse((), f"the kind {one.get('kind')} cannot be converted")
             else:
-                raise reader.refuse((), f"{one.get('apiVersion')} {one.get('kind')} is nothing of Litmus")
+                leave_alone(reader, one, "litmus")
+                continue
             reader.get("status")
             reader.leftovers("spec")
         except Refused:
             pass
-        notes += reader.notes
-    if not documents:
-        notes.append(Note(level="refused", source="input", path="", message="there is no object in it"))
+        finally:
+            notes += reader.notes
+    if not any(_is(one, "") for one in documents):
+        notes.append(nothing_of("litmus", "ChaosEngine and no ChaosSchedule"))
     return Imported(objects=tuple(objects), notes=tuple(notes))
 
 
 def _is(obj: dict[str, Any], kind: str) -> bool:
-    return str(obj.get("apiVersion", "")).startswith(GROUP) and obj.get("kind") == kind
+    """Whether it is of Litmus, and of this kind ("" = any)."""
+    return str(obj.get("apiVersion", "")).startswith(GROUP) and kind in {"", obj.get("kind")}
