@@ -112,8 +112,49 @@ class IstioRouting(View, frozen=True):
         return one + self.virtual_services
 
 
+class GatewayHTTPRoute(View, frozen=True):
+    """An HTTPRoute (in the Rollout's namespace unless another is named) and the names of the rules in it whose
+    weights are ours; no names: every rule that has both Services."""
+
+    name: str
+    namespace: str = ""
+    rules: tuple[str, ...] = ()
+
+
+class GatewayRouting(View, frozen=True):
+    """The HTTPRoutes of the Gateway API that split requests between stableService and canaryService: one by
+    `httpRoute`, or several by `httpRoutes`. `namespace` is that of the HTTPRoutes that name none themselves."""
+
+    http_route: str = ""
+    namespace: str = ""
+    http_routes: tuple[GatewayHTTPRoute, ...] = ()
+
+
+GATEWAY_PLUGIN = "argoproj-labs/gatewayAPI"
+
+
+class RouterPlugins(View, frozen=True):
+    """Routers that are plugins of Argo Rollouts: of these, the Gateway API's is built in."""
+
+    gateway: GatewayRouting | None = msgspec.field(name=GATEWAY_PLUGIN, default=None)
+
+
 class TrafficRouting(View, frozen=True):
+    """Exactly one router; the Gateway API may also be named as Argo's plugin is."""
+
     istio: IstioRouting | None = None
+    gateway_api: GatewayRouting | None = msgspec.field(name="gatewayAPI", default=None)
+    plugins: RouterPlugins | None = None
+
+    @property
+    def gateway(self) -> tuple[str, GatewayRouting] | None:
+        """The Gateway API's fields, and the path in the Rollout where they stand."""
+        at = "spec.strategy.canary.trafficRouting"
+        if self.gateway_api is not None:
+            return f"{at}.gatewayAPI", self.gateway_api
+        if self.plugins is not None and self.plugins.gateway is not None:
+            return f"{at}.plugins.{GATEWAY_PLUGIN}", self.plugins.gateway
+        return None
 
 
 class CanaryStrategy(View, frozen=True):

@@ -19,6 +19,7 @@ from rollout.api.resources import (
     CLUSTER_ANALYSIS_TEMPLATES,
     DEPLOYMENTS,
     DESTINATION_RULES,
+    HTTP_ROUTES,
     PODS,
     REPLICA_SETS,
     ROLLOUTS,
@@ -76,6 +77,7 @@ class Caches:
             CLUSTER_ANALYSIS_TEMPLATES: informer(CLUSTER_ANALYSIS_TEMPLATES),
             VIRTUAL_SERVICES: informer(VIRTUAL_SERVICES, optional=True),
             DESTINATION_RULES: informer(DESTINATION_RULES, optional=True),
+            HTTP_ROUTES: informer(HTTP_ROUTES, optional=True),
             CHAOS_SWITCHES: informer(CHAOS_SWITCHES, optional=True),
             DEPLOYMENTS: informer(DEPLOYMENTS),
         }

@@ -26,6 +26,14 @@ class DestinationRuleRef(msgspec.Struct, frozen=True):
     subsets: tuple[tuple[str, str], ...]
 
 
+class HTTPRouteRef(msgspec.Struct, frozen=True):
+    """An HTTPRoute and the names of the rules in it that must exist; none: some rule must have both Services."""
+
+    path: str
+    key: Key
+    rules: tuple[str, ...] = ()
+
+
 class ServiceRef(msgspec.Struct, frozen=True):
     path: str
     key: Key
@@ -45,6 +53,7 @@ class Refs(msgspec.Struct, frozen=True):
     services: tuple[ServiceRef, ...] = ()
     virtual_services: tuple[VirtualServiceRef, ...] = ()
     destination_rules: tuple[DestinationRuleRef, ...] = ()
+    http_routes: tuple[HTTPRouteRef, ...] = ()
     templates: tuple[TemplateRef, ...] = ()
 
 
@@ -55,6 +64,7 @@ def references(rollout: Rollout) -> Refs:
         services=tuple(ServiceRef(path, Key(namespace, name)) for path, name in _services(rollout)),
         virtual_services=tuple(_virtual_services(rollout)),
         destination_rules=tuple(_destination_rules(rollout)),
+        http_routes=tuple(http_routes(rollout)),
         templates=tuple(ref for path, one in analyses(rollout) for ref in _templates(namespace, path, one)),
     )
 
@@ -116,6 +126,20 @@ def _destination_rules(rollout: Rollout) -> Iterator[DestinationRuleRef]:
         )
         key = _key(rule.name, rollout.metadata.namespace)
         yield DestinationRuleRef(f"{_ISTIO}.destinationRule", key, subsets)
+
+
+def http_routes(rollout: Rollout) -> Iterator[HTTPRouteRef]:
+    """The HTTPRoutes that a Rollout names, each with the path of the object that names it."""
+    canary = rollout.spec.strategy.canary
+    named = canary.traffic_routing.gateway if canary and canary.traffic_routing else None
+    if named is None:
+        return
+    path, gateway = named
+    home = gateway.namespace or rollout.metadata.namespace
+    if gateway.http_route:
+        yield HTTPRouteRef(f"{path}.httpRoute", Key(home, gateway.http_route))
+    for index, one in enumerate(gateway.http_routes):
+        yield HTTPRouteRef(f"{path}.httpRoutes[{index}]", Key(one.namespace or home, one.name), one.rules)
 
 
 def _templates(namespace: str, path: str, analysis: RolloutAnalysis) -> Iterator[TemplateRef]:

@@ -16,7 +16,7 @@ from typing import Any, TypeGuard
 
 from rollout.api.fields import fields_of
 from rollout.api.meta import ObjectMeta, pause_seconds
-from rollout.api.rollout import DEFAULT_PROGRESS_DEADLINE_SECONDS, RolloutSpec, Step
+from rollout.api.rollout import DEFAULT_PROGRESS_DEADLINE_SECONDS, GATEWAY_PLUGIN, RolloutSpec, Step
 from rollout.core.problem import Problem, invalid, required
 from rollout.core.structure import check
 from rollout.core.validate_pods import (
@@ -32,7 +32,7 @@ Object = Mapping[str, Any]
 
 _STRATEGIES = ("canary", "blueGreen")
 STEP_KINDS = ("setWeight", "pause", "setCanaryScale", "analysis")
-_ROUTERS = ("istio",)
+_ROUTERS = ("istio", "gatewayAPI")
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -205,12 +205,57 @@ def _scale(scale: Object, path: str, *, routed: bool) -> Iterator[Problem]:
 
 
 def _routing(routing: Object, canary: Object, path: str) -> Iterator[Problem]:
-    routers = [name for name, value in routing.items() if value is not None]
+    plugins = routing.get("plugins")
+    plugins = plugins if isinstance(plugins, Mapping) else {}
+    gateways = [
+        (f"{path}.gatewayAPI", routing.get("gatewayAPI")),
+        (f"{path}.plugins.{GATEWAY_PLUGIN}", plugins.get(GATEWAY_PLUGIN)),
+    ]
+    named = [name for name, value in routing.items() if value is not None and name != "plugins"]
+    routers = named + [f"plugins.{name}" for name, value in plugins.items() if value is not None]
     if not routers:
         yield required(path, "no router is named", f"write {' or '.join(_ROUTERS)}, or remove trafficRouting")
     istio = routing.get("istio")
     if isinstance(istio, Mapping):
         yield from _istio(istio, canary, f"{path}.istio")
+    for at, gateway in gateways:
+        if isinstance(gateway, Mapping):
+            yield from _gateway(gateway, canary, at)
+    known = [name for name in (*_ROUTERS, f"plugins.{GATEWAY_PLUGIN}") if name in routers]
+    if len(known) > 1:
+        yield invalid(path, known, "the weights have one writer", "keep one router")
+
+
+def _gateway(gateway: Object, canary: Object, path: str) -> Iterator[Problem]:
+    one, many = gateway.get("httpRoute"), gateway.get("httpRoutes")
+    if one is None and not many:
+        yield required(f"{path}.httpRoute", "the Gateway API moves weights in an HTTPRoute", "name one")
+    if one is not None and many:
+        yield invalid(
+            f"{path}.httpRoutes", _keys(many), "httpRoute and httpRoutes exclude each other",
+            "move httpRoute into the list",
+        )  # fmt: skip
+    yield from _name(one, f"{path}.httpRoute", SUBDOMAIN, SUBDOMAIN_RULE)
+    yield from _name(gateway.get("namespace") or None, f"{path}.namespace", LABEL, LABEL_RULE)
+    seen = set()
+    for index, each in enumerate(many if isinstance(many, list) else []):
+        at = f"{path}.httpRoutes[{index}]"
+        if not isinstance(each, Mapping):
+            continue
+        yield from _name(each.get("name"), f"{at}.name", SUBDOMAIN, SUBDOMAIN_RULE)
+        yield from _name(each.get("namespace") or None, f"{at}.namespace", LABEL, LABEL_RULE)
+        yield from _named_once(each.get("rules"), f"{at}.rules", "rule")
+        key = (str(each.get("namespace") or gateway.get("namespace") or ""), str(each.get("name")))
+        if key in seen:
+            yield Problem(f"{at}.name", f'Duplicate value: "{key[1]}": each HTTPRoute is named once')
+        seen.add(key)
+    for field in ("canaryService", "stableService"):
+        if not canary.get(field):
+            yield required(
+                f"spec.strategy.canary.{field}",
+                "an HTTPRoute splits requests between canaryService and stableService",
+                "name both",
+            )
 
 
 def _istio(istio: Object, canary: Object, path: str) -> Iterator[Problem]:
@@ -247,15 +292,16 @@ def _virtual_service(reference: Any, path: str) -> Iterator[Problem]:
     if not isinstance(reference, Mapping):
         return
     yield from _reference(reference.get("name"), f"{path}.name")
-    routes = reference.get("routes")
-    if isinstance(routes, list):
-        for index, name in enumerate(routes):
-            if name == "":
-                yield required(f"{path}.routes[{index}]", "the name of an http route")
-            elif name in routes[:index]:
-                yield Problem(
-                    f"{path}.routes[{index}]", f"Duplicate value: {name!r}: each route is named once"
-                )
+    yield from _named_once(reference.get("routes"), f"{path}.routes", "route")
+
+
+def _named_once(names: Any, path: str, kind: str) -> Iterator[Problem]:
+    """A list of names of http routes or rules: none is empty, none is there twice."""
+    for index, name in enumerate(names if isinstance(names, list) else []):
+        if name == "":
+            yield required(f"{path}[{index}]", f"the name of an http {kind}")
+        elif name in names[:index]:
+            yield Problem(f"{path}[{index}]", f"Duplicate value: {name!r}: each {kind} is named once")
 
 
 def _destination_rule(rule: Object, path: str) -> Iterator[Problem]:

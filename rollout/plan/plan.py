@@ -118,6 +118,10 @@ def _valid(seen: Observed, *, gateless: bool = False) -> Plan:
         made = _saving(seen, choice)
     else:
         made = _acting(seen, choice.draft, choice.desired, router, live)
+    waits = router.waits(seen) if router is not None and live is not None and not live.settled else ""
+    if waits:
+        message = "; ".join(filter(None, (made.status.message, waits)))
+        made = msgspec.structs.replace(made, status=msgspec.structs.replace(made.status, message=message))
     return msgspec.structs.replace(made, outcome=outcome_of(seen, choice))
 
 

@@ -12,6 +12,7 @@ from rollout.core.problem import Problem, invalid
 from rollout.core.references import references
 from rollout.errors import InvalidSpec
 from rollout.traffic.base import Router
+from rollout.traffic.gateway import GatewayRouter
 from rollout.traffic.istio import IstioRouter
 
 _FIX = "create it, or correct the name"
@@ -20,9 +21,12 @@ _FIX = "create it, or correct the name"
 def router_for(rollout: Rollout) -> Router | None:
     """The router that moves this Rollout's traffic, or None when pods or Services do."""
     canary = rollout.spec.strategy.canary
-    if canary is None or canary.traffic_routing is None or canary.traffic_routing.istio is None:
+    routing = canary.traffic_routing if canary is not None else None
+    if canary is None or routing is None:
         return None
-    return IstioRouter(canary, canary.traffic_routing.istio, rollout.metadata.namespace)
+    if routing.istio is not None:
+        return IstioRouter(canary, routing.istio, rollout.metadata.namespace)
+    return GatewayRouter(canary, rollout) if routing.gateway is not None else None
 
 
 def route_keys(rollout: Rollout) -> tuple[RouteKey, ...]:

@@ -55,6 +55,10 @@ class Router(Protocol):
         """The live state. Only called when there are no problems."""
         ...
 
+    def waits(self, seen: Observed) -> str:
+        """What has not made the live objects work yet, in words for people; "" where nothing is to be said."""
+        ...
+
     def set_weight(self, seen: Observed, weight: int) -> tuple[Action, ...]:
         """Patches that give the canary `weight` percent; () when it is so already."""
         ...

@@ -14,12 +14,13 @@ from typing import Any
 import msgspec
 
 from rollout.api.meta import Key, metadata
-from rollout.api.resources import DESTINATION_RULES, VIRTUAL_SERVICES, Resource
-from rollout.api.rollout import HASH_LABEL, MANAGED_BY, CanaryStrategy, IstioRouting, IstioVirtualService
+from rollout.api.resources import DESTINATION_RULES, VIRTUAL_SERVICES
+from rollout.api.rollout import HASH_LABEL, CanaryStrategy, IstioRouting, IstioVirtualService
 from rollout.core.actions import PatchRoute
 from rollout.core.observed import Observed, RouteKey
 from rollout.core.problem import Problem, invalid
 from rollout.traffic.base import Live
+from rollout.traffic.patches import add, listed, patch_route
 from rollout.traffic.services import selected_hash
 
 _PATH = "spec.strategy.canary.trafficRouting.istio"
@@ -65,6 +66,9 @@ class IstioRouter:
             settled=all(_is_live(seen.routes[key]) for key in self.refs()),
         )
 
+    def waits(self, seen: Observed) -> str:  # noqa: ARG002
+        return ""  # a mesh that tells when it is live does so within moments
+
     def set_weight(self, seen: Observed, weight: int) -> tuple[PatchRoute, ...]:
         patches = []
         for reference in self._istio.all_virtual_services:
@@ -74,11 +78,11 @@ class IstioRouter:
                 if split.weight != weight:
                     at = f"/spec/http/{split.route}/route"
                     operations += [
-                        _add(f"{at}/{split.canary}/weight", weight),
-                        _add(f"{at}/{split.stable}/weight", 100 - weight),
+                        add(f"{at}/{split.canary}/weight", weight),
+                        add(f"{at}/{split.stable}/weight", 100 - weight),
                     ]
             if operations:
-                patches.append(_patch(seen, VIRTUAL_SERVICES, key, operations, weight=weight))
+                patches.append(patch_route(seen, VIRTUAL_SERVICES, key, operations, weight=weight))
         return tuple(patches)
 
     def retarget(self, seen: Observed, canary_hash: str, stable_hash: str) -> tuple[PatchRoute, ...]:
@@ -95,11 +99,11 @@ class IstioRouter:
                 continue
             at = f"/spec/subsets/{index}/labels"
             if not labels:
-                operations.append(_add(at, {HASH_LABEL: pod_hash}))
+                operations.append(add(at, {HASH_LABEL: pod_hash}))
             else:
-                operations.append(_add(f"{at}/{HASH_LABEL}", pod_hash))
+                operations.append(add(f"{at}/{HASH_LABEL}", pod_hash))
         binds = (canary_hash, stable_hash)
-        return (_patch(seen, DESTINATION_RULES, key, operations, binds=binds),) if operations else ()
+        return (patch_route(seen, DESTINATION_RULES, key, operations, binds=binds),) if operations else ()
 
     def _key(self, name: str) -> Key:
         namespace, slash, bare = name.partition("/")
@@ -169,7 +173,7 @@ class IstioRouter:
                 yield invalid(
                     f"{_PATH}.virtualService.routes",
                     missing,
-                    f'VirtualService "{key}" has no http route of this name; it has {_listed(names)}',
+                    f'VirtualService "{key}" has no http route of this name; it has {listed(names)}',
                     "name the route in the VirtualService, or correct the name here",
                 )
             if not reference.routes and len(routes) != 1:
@@ -177,7 +181,7 @@ class IstioRouter:
                     f"{_PATH}.virtualService.routes",
                     [],
                     f'VirtualService "{key}" has {len(routes)} http routes, so the ones to move must be named',
-                    f"list some of {_listed(names)}",
+                    f"list some of {listed(names)}",
                 )
                 continue
             for route in routes.values():
@@ -228,7 +232,7 @@ class IstioRouter:
                 yield invalid(
                     f"{_PATH}.destinationRule.{field}",
                     name,
-                    f'DestinationRule "{key}" has no subset of this name; it has {_listed(names)}',
+                    f'DestinationRule "{key}" has no subset of this name; it has {listed(names)}',
                     "add the subset, or correct the name",
                 )
 
@@ -267,40 +271,3 @@ def _host_forms(service: str, namespace: str) -> tuple[str, ...]:
     """The spellings of a Service as an Istio host."""
     full = f"{service}.{namespace}"
     return service, full, f"{full}.svc", f"{full}.svc.cluster.local"
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(f'"{name}"' for name in names) or "none"
-
-
-def _add(path: str, value: Any) -> dict[str, Any]:
-    """JSON patch `add` also replaces what is there, so it serves both cases."""
-    return {"op": "add", "path": path, "value": value}
-
-
-def _patch(
-    seen: Observed,
-    resource: Resource,
-    key: Key,
-    operations: list[dict[str, Any]],
-    *,
-    weight: int | None = None,
-    binds: tuple[str, str] | None = None,
-) -> PatchRoute:
-    meta = metadata(seen.routes[resource, key])
-    name = seen.rollout.metadata.name
-    annotations = meta.get("annotations")
-    marks: list[dict[str, Any]] = []
-    if not annotations:
-        marks = [_add("/metadata/annotations", {MANAGED_BY: name})]
-    elif annotations.get(MANAGED_BY) != name:
-        marks = [_add(f"/metadata/annotations/{MANAGED_BY.replace('~', '~0').replace('/', '~1')}", name)]
-    test = {"op": "test", "path": "/metadata/resourceVersion", "value": meta.get("resourceVersion")}
-    return PatchRoute(
-        resource=resource,
-        namespace=key.namespace,
-        name=key.name,
-        operations=(test, *marks, *operations),
-        weight=weight,
-        binds=binds,
-    )

@@ -16,6 +16,7 @@ from rollout.api.meta import metadata, timestamp
 from rollout.api.resources import (
     ANALYSIS_TEMPLATES,
     DESTINATION_RULES,
+    HTTP_ROUTES,
     PODS,
     REPLICA_SETS,
     SERVICES,
@@ -85,6 +86,7 @@ class _Noise:
         world, scenario = self._world, self._scenario
         for image, behaviour in scenario.pods.items():
             world.images[image] = Behaviour(**behaviour)
+        world.gateway.seconds = scenario.gateway
         world.apply(*scenario.objects())
         world.apply(scenario.rollout())
         start = world.clock.monotonic()
@@ -143,7 +145,7 @@ class _Noise:
         obj = objects[which % len(objects)]
         resource = self._world.resource(obj)
         name = metadata(obj)["name"]
-        may_go = resource in (ANALYSIS_TEMPLATES, SERVICES)
+        may_go = resource in (ANALYSIS_TEMPLATES, SERVICES, HTTP_ROUTES)
         if may_go and self._world.storage.exists(resource, NAMESPACE, name):
             self._lost[which % len(objects)] = self._world.get(resource, name)
             self._world.storage.delete(resource, NAMESPACE, name)
@@ -188,6 +190,14 @@ class _Noise:
 
 def set_weights(world: World, canary: int) -> None:
     """Somebody edits the route by hand."""
+    if world.storage.exists(HTTP_ROUTES, NAMESPACE, "web"):
+        rules: Any = world.get(HTTP_ROUTES, "web")["spec"]["rules"]
+        stable, ours = rules[1]["backendRefs"]
+        edited = [{**stable, "weight": 100 - canary}, {**ours, "weight": canary}]
+        world.patch(HTTP_ROUTES, "web", {"spec": {"rules": [rules[0], {**rules[1], "backendRefs": edited}]}})
+        return
+    if not world.storage.exists(VIRTUAL_SERVICES, NAMESPACE, "web-vs"):
+        return  # lost
     spec: Any = world.get(VIRTUAL_SERVICES, "web-vs")["spec"]
     (route,) = spec["http"]
     old = route["route"]
@@ -264,6 +274,10 @@ def _traffic_missing(world: World, scenario: Scenario, wanted: str | None) -> li
         weights = [route["weight"] for route in routes]
         if weights != [100, 0]:
             found.append(f"weights are {weights}")
+    if scenario.style == "route":
+        shares = [one["weight"] for one in world.get(HTTP_ROUTES, "web")["spec"]["rules"][1]["backendRefs"]]
+        if shares != [100, 0]:
+            found.append(f"weights are {shares}")
     bound: dict[str, str] = {}
     if scenario.style == "subsets":
         for one in world.get(DESTINATION_RULES, "web-dr")["spec"]["subsets"]:

@@ -13,10 +13,12 @@ import msgspec
 from rollout.runtime.kube import Object
 from tests.stories.faults import Kind, WatchKind
 from tests.stories.objects import (
+    HTTP_ROUTE,
     ISTIO_HOSTS,
     ISTIO_SUBSETS,
     analysis,
     canary,
+    gateway,
     hosts,
     mesh,
     rollout,
@@ -25,6 +27,9 @@ from tests.stories.objects import (
 )
 
 NOISE_SECONDS = 180.0
+ROUTING = {"subsets": ISTIO_SUBSETS, "hosts": ISTIO_HOSTS, "route": HTTP_ROUTE}
+"""What moves the traffic, by style; in the other styles pods or Services do."""
+
 IMAGES = ("web:v1", "web:v2", "web:v3")
 WRITES: tuple[Kind, ...] = (
     "crash-before",
@@ -46,7 +51,8 @@ class Command(msgspec.Struct, frozen=True):
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
-    """One run. `pods` are behaviours by image; `faults` and `watch` are by the number of the write or event."""
+    """One run. `pods` are behaviours by image; `faults` and `watch` are by the number of the write or event;
+    `gateway` is how many seconds a Gateway takes to serve what was written into an HTTPRoute."""
 
     seed: int
     style: str
@@ -58,6 +64,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     faults: dict[int, Kind] = {}
     watch: dict[int, WatchKind] = {}
     controllers: int = 1
+    gateway: float = 0.3
 
     def objects(self) -> list[Object]:
         """What the Rollout refers to."""
@@ -66,6 +73,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
                 return [*mesh(), template("second")]
             case "hosts":
                 return [*hosts(), template("second")]
+            case "route":
+                return [*gateway(), template("second")]
             case "blue-green":
                 return [service("web-active"), service("web-preview"), template(), template("second")]
             case "services":
@@ -79,8 +88,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 def draw(seed: int) -> Scenario:
     """The scenario of a seed."""
     chance = random.Random(seed)
-    style = chance.choice(("shares", "services", "subsets", "subsets", "hosts", "blue-green", "blue-green"))
-    routed = style in ("subsets", "hosts")
+    style = chance.choice(
+        ("shares", "services", "subsets", "subsets", "hosts", "route", "blue-green", "blue-green")
+    )
+    routed = style in ROUTING
     strategy = _blue_green(chance) if style == "blue-green" else _canary(chance, style)
     spec: Object = {}
     if chance.random() < 0.2:
@@ -110,14 +121,15 @@ def draw(seed: int) -> Scenario:
         if faulty
         else {},
         controllers=2 if chance.random() < 0.2 else 1,
+        gateway=chance.choice((0.1, 0.3, 2.0, 7.0)),
     )
 
 
 def _canary(chance: random.Random, style: str) -> Object:
-    routed = style in ("subsets", "hosts")
+    routed = style in ROUTING
     fields: Object = {}
     if routed:
-        fields["trafficRouting"] = ISTIO_SUBSETS if style == "subsets" else ISTIO_HOSTS
+        fields["trafficRouting"] = ROUTING[style]
         for name in ("scaleDownDelaySeconds", "abortScaleDownDelaySeconds"):
             if chance.random() < 0.7:
                 fields[name] = chance.choice((0, 1, 5))
@@ -125,7 +137,7 @@ def _canary(chance: random.Random, style: str) -> Object:
             fields["scaleDownDelayRevisionLimit"] = chance.choice((0, 1))
         if chance.random() < 0.1:
             fields["minPodsPerReplicaSet"] = 2
-    if style in ("hosts", "services"):
+    if style in ("hosts", "services", "route"):
         fields |= {"canaryService": "web-canary", "stableService": "web-stable"}
     if chance.random() < 0.6:
         fields["maxSurge"] = chance.choice((0, 1, 2, "25%", "50%", "100%"))

@@ -15,6 +15,8 @@ ISTIO_SUBSETS: Object = {
 }
 ISTIO_HOSTS: Object = {"istio": {"virtualService": {"name": "web-vs", "routes": ["primary"]}}}
 
+HTTP_ROUTE: Object = {"gatewayAPI": {"httpRoute": "web"}}
+
 
 def rollout(
     strategy: Object, *, name: str = "web", replicas: int = 5, image: str = "web:v1", **spec: Any
@@ -87,6 +89,27 @@ def destination_rule() -> Object:
     }
 
 
+def http_route() -> Object:
+    """A route of two rules: one that is split, and one that only stable answers."""
+    admin = {
+        "matches": [{"path": {"type": "PathPrefix", "value": "/admin"}}],
+        "backendRefs": [{"name": "web-stable", "port": 80}],
+    }
+    split = {
+        "timeouts": {"request": "5s"},
+        "backendRefs": [
+            {"name": "web-stable", "port": 80, "weight": 100},
+            {"name": "web-canary", "port": 80, "weight": 0},
+        ],
+    }
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "web", "namespace": NAMESPACE},
+        "spec": {"parentRefs": [{"name": "door"}], "hostnames": ["web.example"], "rules": [admin, split]},
+    }
+
+
 def template(name: str = "success-rate", **metric: Any) -> Object:
     return {
         "apiVersion": "argoproj.io/v1alpha1",
@@ -127,3 +150,8 @@ def mesh() -> list[Object]:
 def hosts() -> list[Object]:
     """Everything that a canary by hosts refers to."""
     return [service("web-stable"), service("web-canary"), virtual_service(subsets=False), template()]
+
+
+def gateway() -> list[Object]:
+    """Everything that a canary by an HTTPRoute refers to."""
+    return [service("web-stable"), service("web-canary"), http_route(), template()]

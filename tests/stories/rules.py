@@ -19,6 +19,7 @@ from rollout.api.resources import (
     ANALYSIS_RUNS,
     DECISION_RECORDS,
     DESTINATION_RULES,
+    HTTP_ROUTES,
     REPLICA_SETS,
     ROLLOUTS,
     SERVICES,
@@ -44,7 +45,8 @@ from rollout.traffic.services import selected_hash
 from tests.stories.records import Records
 
 _NEVER = datetime(2026, 1, 1, tzinfo=UTC)  # the rules ask for no time
-_WATCHED = (ROLLOUTS, REPLICA_SETS, SERVICES, VIRTUAL_SERVICES, DESTINATION_RULES, ANALYSIS_RUNS)
+_ROUTES = (VIRTUAL_SERVICES, DESTINATION_RULES, HTTP_ROUTES)
+_WATCHED = (ROLLOUTS, REPLICA_SETS, SERVICES, *_ROUTES, ANALYSIS_RUNS)
 
 
 class _Past(msgspec.Struct):

@@ -11,8 +11,18 @@ import pytest
 from rollout.api.resources import VIRTUAL_SERVICES
 from rollout.sandbox.workloads.podmodel import Behaviour
 from tests.stories.faults import Faults, Kind
-from tests.stories.objects import ISTIO_SUBSETS, analysis, canary, mesh, rollout, service, template
-from tests.stories.world import World, play
+from tests.stories.objects import (
+    HTTP_ROUTE,
+    ISTIO_SUBSETS,
+    analysis,
+    canary,
+    gateway,
+    mesh,
+    rollout,
+    service,
+    template,
+)
+from tests.stories.world import NAMESPACE, Key, World, play
 
 KINDS: tuple[Kind, ...] = (
     "crash-before",
@@ -109,7 +119,28 @@ async def shares(world: World) -> None:
     assert world.sets() == {"web:v1": 0, "web:v2": 5}
 
 
-RELEASES = (istio_canary, aborted_canary, blue_green, shares)
+async def gateway_canary(world: World) -> None:
+    """v1, then v2 through two weights of an HTTPRoute and a pause; then v3 that its analysis refuses."""
+    world.images["*"] = Behaviour(ready_in=1.0)
+    world.apply(*gateway())
+    fields = {"canaryService": "web-canary", "stableService": "web-stable", "trafficRouting": HTTP_ROUTE}
+    delays = {"scaleDownDelaySeconds": 5, "abortScaleDownDelaySeconds": 4}
+    steps = ({"setWeight": 20}, {"pause": {"duration": 3}}, {"setWeight": 60}, {"analysis": analysis()})
+    world.apply(rollout(canary(*steps, **fields, **delays)))
+    await world.phase("web", "Healthy")
+    world.set_image("web", "web:v2")
+    await world.phase("web", "Healthy")
+    await world.until("v1 gone", lambda: world.sets() == {"web:v1": 0, "web:v2": 5}, within=120)
+    world.judge.verdicts["web-"] = "Failed"
+    world.set_image("web", "web:v3")
+    await world.phase("web", "Degraded")
+    gone = {"web:v1": 0, "web:v2": 5, "web:v3": 0}
+    await world.until("v3 gone", lambda: world.sets() == gone, within=120)
+    backends = world.gateway.served[Key(NAMESPACE, "web")]["rules"][1]["backendRefs"]
+    assert [one["weight"] for one in backends] == [100, 0]
+
+
+RELEASES = (istio_canary, aborted_canary, blue_green, shares, gateway_canary)
 
 
 def survives(release, kind: Kind, *, every: int) -> None:

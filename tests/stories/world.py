@@ -51,6 +51,7 @@ from rollout.sandbox.workloads.podmodel import GOOD, Behaviour, PodModel
 from tests import virtual
 from tests.stories.chaos_rules import ChaosRules
 from tests.stories.faults import Faults, FaultyKube
+from tests.stories.gateway import GatewayModel
 from tests.stories.judge import Judge
 from tests.stories.recorder import PlainRecorder
 from tests.stories.rules import Rules
@@ -103,6 +104,7 @@ class World:
         self.stall: dict[str, bool] = {}
         """Queries that are not answered at all any more."""
         self.judge = Judge(self.storage, clock)
+        self.gateway = GatewayModel(self.storage, clock)
         self.writes = 0
         self.crashes = 0
         self.events = PlainRecorder()

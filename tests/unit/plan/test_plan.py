@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rollout.api.codec import plain, view
 from rollout.api.meta import key_of
-from rollout.api.resources import DESTINATION_RULES, VIRTUAL_SERVICES
+from rollout.api.resources import DESTINATION_RULES, HTTP_ROUTES, VIRTUAL_SERVICES
 from rollout.api.rollout import HASH_LABEL, Condition, Rollout
 from rollout.api.workload import ReplicaSet, Service
 from rollout.core.actions import CreateReplicaSet, Event, PatchReplicaSet, PatchRollout
@@ -34,7 +34,7 @@ def snapshot(
     routes = {
         (resource, key_of(o)): o
         for o in objects
-        for resource in (VIRTUAL_SERVICES, DESTINATION_RULES)
+        for resource in (VIRTUAL_SERVICES, DESTINATION_RULES, HTTP_ROUTES)
         if o["kind"] == resource.kind
     }
     return Observed(

@@ -160,6 +160,79 @@ def test_one_mistake_is_one_problem_at_its_place(path, value, where, words):
     assert words in problems[0].message
 
 
+GATEWAY = f"{CANARY}.trafficRouting.gatewayAPI"
+PLUGIN = "argoproj-labs/gatewayAPI"
+ROUTES = {"httpRoutes": [{"name": "a", "rules": ["x", "y"]}, {"name": "a", "namespace": "infra"}]}
+
+
+def gateway(routing, **services):
+    services = services or {"canaryService": "web-canary", "stableService": "web-stable"}
+    return plain_canary(trafficRouting=routing, **services)
+
+
+@pytest.mark.parametrize("spec", [{"httpRoute": "web"}, {"httpRoute": "web", "namespace": "infra"}, ROUTES])
+def test_the_gateway_api_is_named_natively_or_as_for_argos_plugin(spec):
+    assert validate(gateway({"gatewayAPI": spec})) == []
+    assert validate(gateway({"plugins": {PLUGIN: spec}})) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "where", "words"),
+    [
+        ({}, ".httpRoute", "the Gateway API moves weights in an HTTPRoute; name one"),
+        ({"httpRoute": ""}, ".httpRoute", "Required value"),
+        ({"httpRoute": "a/b"}, ".httpRoute", "lower-case"),
+        ({"httpRoute": "a", "namespace": "In fra"}, ".namespace", "lower-case"),
+        ({"httpRoute": "a", "httpRoutes": [{"name": "b"}]}, ".httpRoutes", "exclude each other"),
+        ({"httpRoutes": [{}]}, ".httpRoutes[0].name", "Required value"),
+        ({"httpRoutes": [{"name": "a"}, {"name": "a"}]}, ".httpRoutes[1].name", "named once"),
+        ({"httpRoutes": [{"name": "a", "rules": ["x", "x"]}]}, ".httpRoutes[0].rules[1]", "each rule is named once"),
+        ({"httpRoutes": [{"name": "a", "rules": [""]}]}, ".httpRoutes[0].rules[0]", "Required value"),
+        ({"httpRoutes": [{"name": "a", "useHeaderRoutes": True}]}, ".httpRoutes[0].useHeaderRoutes", "not supported yet"),
+        ({"httpRoute": "a", "grpcRoute": "b"}, ".grpcRoute", "not supported yet"),
+        ({"httpRoute": "a", "weight": 3}, ".weight", "unknown field"),
+    ],
+)  # fmt: skip
+def test_one_mistake_in_the_gateway_api_is_one_problem_at_its_place(spec, where, words):
+    for path, routing in (
+        (GATEWAY, {"gatewayAPI": spec}),
+        (f"{CANARY}.trafficRouting.plugins.{PLUGIN}", {"plugins": {PLUGIN: spec}}),
+    ):
+        problems = validate(gateway(routing))
+
+        assert [problem.path for problem in problems] == [f"{path}{where}"]
+        assert words in problems[0].message
+
+
+def test_an_http_route_needs_both_services():
+    problems = validate(gateway({"gatewayAPI": {"httpRoute": "web"}}, canaryService="web-canary"))
+    assert [problem.path for problem in problems] == [f"{CANARY}.stableService"]
+
+
+@pytest.mark.parametrize(
+    ("routing", "where", "words"),
+    [
+        ({"plugins": {}}, "", "no router is named"),
+        ({"plugins": {"argoproj-labs/contour": {}}}, ".plugins.argoproj-labs/contour", "unknown field"),
+        (
+            {"gatewayAPI": {"httpRoute": "a"}, "plugins": {PLUGIN: {"httpRoute": "a"}}},
+            "",
+            "the weights have one writer; keep one router",
+        ),
+        (
+            {"gatewayAPI": {"httpRoute": "a"}, "istio": {"virtualService": {"name": "a"}}},
+            "",
+            "keep one router",
+        ),
+    ],
+)
+def test_there_is_exactly_one_router(routing, where, words):
+    problems = validate(gateway(routing))
+
+    assert [problem.path for problem in problems] == [f"{CANARY}.trafficRouting{where}"]
+    assert words in problems[0].message
+
+
 @pytest.mark.parametrize(
     ("path", "value", "where", "words"),
     [
