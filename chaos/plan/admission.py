@@ -18,7 +18,7 @@ from chaos.plan.choose import Choice, choose, claims, merged
 from chaos.plan.probes import plans
 from chaos.plan.steps import planned_seconds
 from chaos.plan.switch import active, caps, over_caps
-from rollout.api.chaos import OPT_IN, OPT_IN_FROM, ChaosRun, Victim
+from rollout.api.chaos import OPT_IN, OPT_IN_FROM, SWITCH_NAME, ChaosRun, Victim
 from rollout.api.meta import metadata
 from rollout.api.resources import NAMESPACES, PODS
 from rollout.core.probes import Role
@@ -119,7 +119,8 @@ def _capped(seen: Observed, victims: tuple[Victim, ...], others: Iterable[ChaosR
     run, world = seen.run, seen.world
     counts = {name: sum(ready(pod) for pod in world.of(PODS, name)) for name in namespaces(run)}
     seconds = planned_seconds(run.spec)
-    return over_caps(run, victims, others, caps(seen.switches), counts, seconds=seconds)
+    said = over_caps(run, victims, others, caps(seen.switches), counts, seconds=seconds)
+    return f"{said} (spec.caps of ChaosSwitch {SWITCH_NAME})" if said else ""
 
 
 def _held(wanted: set[tuple[str, str, str]], others: Iterable[ChaosRun]) -> str:

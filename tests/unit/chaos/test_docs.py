@@ -123,7 +123,7 @@ def test_every_verdict_cause_and_phase_is_told() -> None:
     causes = {"InvalidSpec", "NotStarted", "Changed", "Refused", "Unmeasured"}
     told = causes | {"Pending", "Checking", "Injecting", "Reverting", "Recovering", "Completed"}
     assert [word for word in sorted(told) if f"`{word}`" not in TEXT] == []
-    assert verdict.STOPPED == {"Aborted", "Switch", "Deleted"}
+    assert sorted(verdict.STOPPED) == ["Aborted", "Deleted", "Switch"]
     assert set(stopping._LATER) == {"abort", "ttl_seconds_after_finished", "template_ref"}
 
 
