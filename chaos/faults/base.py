@@ -90,9 +90,33 @@ class Kind(Protocol):
         """How the world shows that it is no more; "" while it does not. For a pod-delete: its uid has gone."""
         ...
 
+    def said(self, receipt: Receipt, world: World) -> str:
+        """What whoever carries it out says about it that a person should know, while it is not proved or not gone."""
+        ...
+
+    def advice(self, receipt: Receipt) -> str:
+        """What a person can do about a fault that could not be shown to be gone; "" where the pod is evicted."""
+        ...
+
     def obstacles(self, fault: Fault, run: ChaosRun, world: World) -> tuple[Obstacle, ...]:
         """The preflight: everything that would stand in the way in this cluster."""
         ...
+
+
+class Plain:
+    """For kinds whose faults have no lease, no carrier and no last trace: what they need not say."""
+
+    def renew(self, receipt: Receipt, world: World) -> tuple[Action, ...]:
+        return ()
+
+    def ended(self, receipt: Receipt, world: World) -> str:
+        return ""
+
+    def said(self, receipt: Receipt, world: World) -> str:
+        return ""
+
+    def advice(self, receipt: Receipt) -> str:
+        return ""
 
 
 Kinds = Mapping[str, Kind]

@@ -11,7 +11,7 @@ from typing import Any
 
 from chaos.actions import Action, AddEphemeralContainer
 from chaos.faults import injector, receipts
-from chaos.faults.base import Context, Obstacle, Refusal
+from chaos.faults.base import Context, Obstacle, Plain, Refusal
 from chaos.faults.pods import alive, in_sandbox, named, pod_of, spec, status
 from chaos.faults.targets import pods_meant
 from chaos.observed import World
@@ -20,7 +20,7 @@ from rollout.api.meta import Object, key_of
 from rollout.api.resources import PODS
 
 
-class ContainerKilling:
+class ContainerKilling(Plain):
     def __init__(self, image: str) -> None:
         self._image = image
 
@@ -66,9 +66,6 @@ class ContainerKilling:
             ),
         )
 
-    def renew(self, receipt: Receipt, world: World) -> tuple[Action, ...]:
-        return ()
-
     def proof(self, receipt: Receipt, world: World) -> str:
         pod = pod_of(receipt.victim, world)
         if pod is None:
@@ -85,9 +82,6 @@ class ContainerKilling:
     def revert(self, receipt: Receipt, world: World) -> tuple[Action, ...]:
         return ()
 
-    def ended(self, receipt: Receipt, world: World) -> str:
-        return ""
-
     def gone(self, receipt: Receipt, world: World) -> str:
         if not world.serves(PODS):
             return ""
@@ -98,6 +92,10 @@ class ContainerKilling:
         if injector.added(pod, killer) and not injector.ended(pod, killer):
             return ""  # its signal may still come
         return f"container {name} is running" if "running" in (_state(pod, name).get("state") or {}) else ""
+
+    def said(self, receipt: Receipt, world: World) -> str:
+        pod = pod_of(receipt.victim, world)
+        return injector.said(pod, receipts.object_name(receipt.id)) if pod is not None else ""
 
     def obstacles(self, fault: Fault, run: ChaosRun, world: World) -> tuple[Obstacle, ...]:
         how, found = fault.container_kill or ContainerKill(), injector.unserved(fault.name, world)

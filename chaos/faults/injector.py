@@ -26,6 +26,7 @@ LEASE_VARIABLE = "SUREFOOT_LEASE_URL"
 """The controller's environment variable that says where injectors reach it (`rollout controller run --lease-url`)."""
 ENFORCED = "pod-security.kubernetes.io/enforce"
 """Label of a namespace: the Pod Security Standard that pods and ephemeral containers must meet there."""
+_STARTING = frozenset({None, "", "ContainerCreating", "PodInitializing"})
 FIRST_MINOR = 25
 """The Kubernetes release (1.25) since which ephemeral containers are generally available."""
 
@@ -94,6 +95,24 @@ def words(pod: Object, name: str) -> Words | None:
         return msgspec.convert(json.loads(over.get("message") or ""), Words)
     except (ValueError, msgspec.ValidationError):
         return None
+
+
+def said(pod: Object, name: str) -> str:
+    """What the container says of itself: its last words, why it does not start, or how it ended without a word."""
+    now = state(pod, name)
+    if (last := words(pod, name)) is not None:
+        return last.message or last.outcome
+    waiting, over = now.get("waiting") or {}, now.get("terminated") or {}
+    if waiting and waiting.get("reason") not in _STARTING:
+        return _line(f"container {name} does not start: {waiting.get('reason')}", waiting.get("message"))
+    if over:
+        ended = f"container {name} ended with exit code {over.get('exitCode')} and without a word"
+        return _line(ended, over.get("reason"))
+    return ""
+
+
+def _line(text: str, detail: object) -> str:
+    return f"{text} ({str(detail)[:300]})" if detail else text
 
 
 def unserved(fault: str, world: World) -> list[Obstacle]:

@@ -13,9 +13,9 @@ import msgspec
 
 from chaos.actions import Action, Create, Delete, Patch
 from chaos.faults import envoy_filter, hosts, istio, receipts, whole
-from chaos.faults.base import Context, Obstacle, Refusal
+from chaos.faults.base import Context, Obstacle, Plain, Refusal
 from chaos.faults.envoy_filter import Filter
-from chaos.faults.pods import in_sandbox
+from chaos.faults.pods import condition, in_sandbox
 from chaos.faults.targets import pods_meant
 from chaos.observed import Evidence, World
 from rollout.api.chaos import EXPIRES_AT, SILENCED_AT, ChaosRun, Fault, Receipt, Victim
@@ -30,7 +30,7 @@ Fill = Callable[[Fault, Filter, str, World], Filter]
 """(fault, an empty filter, the victims' namespace, world) -> the whole filter. ValueError says what is wrong."""
 
 
-class MeshFault:
+class MeshFault(Plain):
     """`fill` says what the fault does to a request; `instead` what to use where there is no mesh."""
 
     def __init__(self, fill: Fill, *, outbound: bool, instead: str) -> None:
@@ -114,6 +114,15 @@ class MeshFault:
         if seen.active is None and over:
             return f"{name} is deleted and its lease is over; the proxies could not be asked whether it has ended"
         return ""
+
+    def said(self, receipt: Receipt, world: World) -> str:
+        """Why a mesh that says so (the sandbox's) does not use the filter."""
+        refused = condition(_made(receipt, world) or {}, "Reconciled")
+        return str(refused.get("message") or "") if refused.get("status") == "False" else ""
+
+    def advice(self, receipt: Receipt) -> str:
+        name, where = _undo(receipt).name, f"-n {receipt.victim.namespace}"
+        return f"see that EnvoyFilter {name} is away: kubectl delete envoyfilter {name} {where}"
 
     def obstacles(self, fault: Fault, run: ChaosRun, world: World) -> tuple[Obstacle, ...]:
         if not world.serves(ENVOY_FILTERS):

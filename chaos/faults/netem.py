@@ -17,7 +17,7 @@ import msgspec
 
 from chaos.actions import Action, AddEphemeralContainer
 from chaos.faults import injector, receipts
-from chaos.faults.base import Context, Obstacle, Refusal
+from chaos.faults.base import Context, Obstacle, Plain, Refusal
 from chaos.faults.pods import alive, in_sandbox, pod_of, spec, status
 from chaos.faults.targets import pods_meant
 from chaos.observed import World
@@ -55,7 +55,7 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
         return max(MIN_LIMIT, math.ceil(2 * self.rate * (self.delay + self.jitter)))
 
 
-class NetworkFault:
+class NetworkFault(Plain):
     """`shape` reads a fault's own fields; `image` is the injector's unless a fault says another. `lease_url` is the
     controller's own address, "" for no lease."""
 
@@ -97,9 +97,6 @@ class NetworkFault:
             return ()
         return (_add(receipt, name, receipt.undo["args"]),)
 
-    def renew(self, receipt: Receipt, world: World) -> tuple[Action, ...]:
-        return ()  # the injector has its own deadline, and asks for its lease itself
-
     def proof(self, receipt: Receipt, world: World) -> str:
         seen, pod = world.evidence.get(receipt.id), pod_of(receipt.victim, world)
         said = injector.words(pod, receipts.object_name(receipt.id)) if pod is not None else None
@@ -118,9 +115,6 @@ class NetworkFault:
             return (_add(receipt, undo, ["revert", f"--interface={receipt.undo['interface']}"]),)
         return ()
 
-    def ended(self, receipt: Receipt, world: World) -> str:
-        return ""
-
     def gone(self, receipt: Receipt, world: World) -> str:
         if not world.serves(PODS):
             return ""
@@ -136,6 +130,14 @@ class NetworkFault:
             if (said := injector.words(pod, who)) is not None and said.verified:
                 return f"container {who}: {said.message or said.outcome}"
         return ""
+
+    def said(self, receipt: Receipt, world: World) -> str:
+        """The latest word: of the container that undoes it, or else of the one that did it."""
+        pod = pod_of(receipt.victim, world)
+        if pod is None:
+            return ""
+        name, undo = receipts.object_name(receipt.id), receipts.object_name(receipt.id, "undo")
+        return injector.said(pod, undo) or injector.said(pod, name)
 
     def obstacles(self, fault: Fault, run: ChaosRun, world: World) -> tuple[Obstacle, ...]:
         if in_sandbox(world):

@@ -15,7 +15,7 @@ import msgspec
 
 from chaos.actions import Action, AddEphemeralContainer, Create, Delete, Patch
 from chaos.faults import hosts, injector, receipts, whole
-from chaos.faults.base import Context, Obstacle, Refusal
+from chaos.faults.base import Context, Obstacle, Plain, Refusal
 from chaos.faults.pods import in_sandbox, pod_of, ready, spec
 from chaos.faults.targets import pods_meant
 from chaos.faults.versions import uid_of
@@ -44,7 +44,7 @@ class Undo(View, frozen=True):
     witness: Victim
 
 
-class PolicyOutage:
+class PolicyOutage(Plain):
     def __init__(self, image: str) -> None:
         self._image = image
 
@@ -123,9 +123,6 @@ class PolicyOutage:
             Delete(receipt=receipt.id, resource=NETWORK_POLICIES, namespace=namespace, name=name, uid=uid),
         )
 
-    def ended(self, receipt: Receipt, world: World) -> str:
-        return ""
-
     def gone(self, receipt: Receipt, world: World) -> str:
         if not world.serves(NETWORK_POLICIES) or _made(receipt, world) is not None:
             return ""
@@ -135,6 +132,17 @@ class PolicyOutage:
         if pod_of(_undo(receipt).witness, world) is None:
             return f"{name} is deleted; the pod that would have looked has gone, so nobody has seen the host again"
         return ""
+
+    def said(self, receipt: Receipt, world: World) -> str:
+        pod = pod_of(_undo(receipt).witness, world)
+        if pod is None:
+            return ""
+        looked, again = receipts.object_name(receipt.id), receipts.object_name(receipt.id, "open")
+        return injector.said(pod, again) or injector.said(pod, looked)
+
+    def advice(self, receipt: Receipt) -> str:
+        where = f"-n {receipt.victim.namespace}"
+        return f"see that NetworkPolicy {_undo(receipt).name} is away: kubectl delete netpol {_undo(receipt).name} {where}"
 
     def obstacles(self, fault: Fault, run: ChaosRun, world: World) -> tuple[Obstacle, ...]:
         if in_sandbox(world):

@@ -39,6 +39,12 @@ class Outage:
     def gone(self, receipt: Receipt, world: World) -> str:
         return self._made(receipt).gone(receipt, world)
 
+    def said(self, receipt: Receipt, world: World) -> str:
+        return self._made(receipt).said(receipt, world)
+
+    def advice(self, receipt: Receipt) -> str:
+        return self._made(receipt).advice(receipt)
+
     def obstacles(self, fault: Fault, run: ChaosRun, world: World) -> tuple[Obstacle, ...]:
         return self._meant(fault).obstacles(fault, run, world)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from chaos.actions import Action, RemovePod
 from chaos.faults import receipts
-from chaos.faults.base import Context, Obstacle, Refusal
+from chaos.faults.base import Context, Obstacle, Plain, Refusal
 from chaos.faults.pods import alive, condition, pod_of, terminating
 from chaos.faults.targets import pods_meant
 from chaos.observed import World
@@ -16,7 +16,7 @@ from rollout.api.meta import LabelSelector, Object, key_of, metadata
 from rollout.api.resources import PDBS, PODS
 
 
-class PodDeletion:
+class PodDeletion(Plain):
     def victims(self, context: Context, pods: Sequence[Victim], world: World) -> Sequence[Victim]:
         return pods
 
@@ -44,9 +44,6 @@ class PodDeletion:
             ),
         )
 
-    def renew(self, receipt: Receipt, world: World) -> tuple[Action, ...]:
-        return ()
-
     def proof(self, receipt: Receipt, world: World) -> str:
         pod = pod_of(receipt.victim, world)
         if pod is None:
@@ -59,9 +56,6 @@ class PodDeletion:
 
     def revert(self, receipt: Receipt, world: World) -> tuple[Action, ...]:
         return ()
-
-    def ended(self, receipt: Receipt, world: World) -> str:
-        return ""
 
     def gone(self, receipt: Receipt, world: World) -> str:
         if not world.serves(PODS) or pod_of(receipt.victim, world) is not None:

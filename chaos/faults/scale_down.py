@@ -9,7 +9,7 @@ import msgspec
 
 from chaos.actions import Action, Scale
 from chaos.faults import receipts
-from chaos.faults.base import Context, Obstacle, Refusal
+from chaos.faults.base import Context, Obstacle, Plain, Refusal
 from chaos.faults.pods import spec, status
 from chaos.faults.targets import WORKLOADS, controller_of, workload
 from chaos.observed import World
@@ -28,7 +28,7 @@ class Undo(msgspec.Struct, frozen=True):
     ready: int
 
 
-class ScalingDown:
+class ScalingDown(Plain):
     def victims(self, context: Context, pods: Sequence[Victim], world: World) -> Sequence[Victim]:
         target = receipts.target_of(context.fault, context.run)
         namespace = target.namespace or context.run.metadata.namespace
@@ -53,9 +53,6 @@ class ScalingDown:
         undo = _undo(receipt)
         return self._scale(receipt, world, undo.original, undo.replicas)
 
-    def renew(self, receipt: Receipt, world: World) -> tuple[Action, ...]:
-        return ()
-
     def proof(self, receipt: Receipt, world: World) -> str:
         obj, undo = _workload(receipt.victim, world), _undo(receipt)
         if obj is None or _replicas(obj) != undo.replicas:
@@ -68,9 +65,6 @@ class ScalingDown:
     def revert(self, receipt: Receipt, world: World) -> tuple[Action, ...]:
         undo = _undo(receipt)
         return self._scale(receipt, world, undo.replicas, undo.original)
-
-    def ended(self, receipt: Receipt, world: World) -> str:
-        return ""
 
     def gone(self, receipt: Receipt, world: World) -> str:
         resource = WORKLOADS.get(receipt.victim.kind)
@@ -85,6 +79,11 @@ class ScalingDown:
         if now == undo.original:
             return f"replicas are {now} again"
         return f"somebody has set replicas to {now} meanwhile: left as it is (it was {undo.original})"
+
+    def advice(self, receipt: Receipt) -> str:
+        whom, original = receipt.victim, _undo(receipt).original
+        what = f"{whom.kind.lower()}/{whom.name} -n {whom.namespace} --replicas={original}"
+        return f"it had {original} replicas: kubectl scale {what}"
 
     def obstacles(self, fault: Fault, run: ChaosRun, world: World) -> tuple[Obstacle, ...]:
         target = receipts.target_of(fault, run)

@@ -55,6 +55,12 @@ class _Guarded:
     def gone(self, receipt: Receipt, world: World) -> str:
         return self._try(lambda: self._kind.gone(receipt, world), lambda _: "")
 
+    def said(self, receipt: Receipt, world: World) -> str:
+        return self._try(lambda: self._kind.said(receipt, world), self._said)
+
+    def advice(self, receipt: Receipt) -> str:
+        return self._try(lambda: self._kind.advice(receipt), self._said)
+
     def obstacles(self, fault: Fault, run: ChaosRun, world: World) -> tuple[Obstacle, ...]:
         return self._try(
             lambda: self._kind.obstacles(fault, run, world),

@@ -115,7 +115,9 @@ def _watch(draft: Draft, receipt: Receipt, kind: Kind | None) -> Receipt:
     if kind is None:
         return receipt
     draft.act(kind.renew(receipt, draft.seen.world))
-    return _proved(draft, receipt, kind)
+    receipt = _proved(draft, receipt, kind)
+    said = "" if receipt.proof else kind.said(receipt, draft.seen.world)
+    return msgspec.structs.replace(receipt, message=said or receipt.message)
 
 
 def _proved(draft: Draft, receipt: Receipt, kind: Kind) -> Receipt:
@@ -124,7 +126,7 @@ def _proved(draft: Draft, receipt: Receipt, kind: Kind) -> Receipt:
     draft.tell("FaultProved", f"{receipt.id}: {proof}")
     state = "Proved" if receipt.state in {"Planned", "Injected"} else receipt.state
     injected = receipt.injected_at or timestamp(draft.now)
-    return msgspec.structs.replace(receipt, state=state, proof=proof, injected_at=injected)
+    return msgspec.structs.replace(receipt, state=state, proof=proof, injected_at=injected, message="")
 
 
 # --- back ---------------------------------------------------------------------------------------------
@@ -133,41 +135,52 @@ def _proved(draft: Draft, receipt: Receipt, kind: Kind) -> Receipt:
 def _revert(draft: Draft, receipt: Receipt, kind: Kind | None, since: datetime) -> Receipt:
     """Undo until it is shown to be gone. One that was only planned may have been done by a pass that was cut off."""
     if kind is None:
-        return _unverified(draft, receipt, since, f"there is no kind {receipt.kind} to undo it")
+        return _unverified(draft, receipt, None, since, f"there is no kind {receipt.kind} to undo it")
     world = draft.seen.world
     receipt = _proved(draft, receipt, kind)
     actions = kind.revert(receipt, world)
     if receipt.state == "Planned" and not actions:
         return _refused(draft, receipt, receipt.message or "it was not done in time")
+    said = kind.said(receipt, world) or receipt.message
     if gone := (kind.gone(receipt, world) if not actions else ""):
         draft.tell("FaultReverted", f"{receipt.id}: {gone}")
         now, proof = timestamp(draft.now), kind.proof(receipt, world) or receipt.proof
         return msgspec.structs.replace(
-            receipt, state="Reverted", proof=proof, gone=gone, reverted_at=now, message=""
+            receipt, state="Reverted", proof=proof, gone=gone, reverted_at=now, message="" if proof else said
         )
     draft.act(actions)
-    receipt = msgspec.structs.replace(receipt, gone=kind.ended(receipt, world) or receipt.gone)
+    receipt = msgspec.structs.replace(receipt, gone=kind.ended(receipt, world) or receipt.gone, message=said)
     if receipt.state == "Planned":
         # There is something to undo: a pass that was cut off has done it.
         begun = receipt.begin_at or timestamp(draft.now)
         receipt = msgspec.structs.replace(receipt, state="Injected", injected_at=begun)
-    return _unverified(draft, receipt, since, receipt.message)
+    return _unverified(draft, receipt, kind, since, receipt.message)
 
 
-def _unverified(draft: Draft, receipt: Receipt, since: datetime, why: str) -> Receipt:
+def _unverified(draft: Draft, receipt: Receipt, kind: Kind | None, since: datetime, why: str) -> Receipt:
     """The receipt while it is being undone; given up, and its pod to be evicted, when revertTimeout is over."""
     limit = duration(draft.spec.revert_timeout)
     if draft.now < since + timedelta(seconds=limit):
         return receipt
-    victim = f"{receipt.victim.kind} {receipt.victim.namespace}/{receipt.victim.name}"
     said = f"{receipt.id}: not shown to be gone within {draft.spec.revert_timeout}"
     said += f" ({why})" if why else ""
-    evicted = "; the pod is evicted" if receipt.victim.kind == "Pod" else f"; look at {victim} yourself"
-    draft.tell(UNVERIFIED, said + evicted, warning=True)
+    said += f"; {_last_resort(draft, receipt, kind)}"
+    draft.tell(UNVERIFIED, said, warning=True)
     draft.condition(UNVERIFIED, said)
     return msgspec.structs.replace(
         receipt, state="Unverified", reverted_at=timestamp(draft.now), message=why or said
     )
+
+
+def _last_resort(draft: Draft, receipt: Receipt, kind: Kind | None) -> str:
+    victim, world = receipt.victim, draft.seen.world
+    where = f"{victim.kind} {victim.namespace}/{victim.name}"
+    if victim.kind != "Pod":
+        return (kind.advice(receipt) if kind is not None else "") or f"look at {where} yourself"
+    pod = pod_of(victim, world)
+    if pod is not None and not alive(pod):
+        return f"{where} has been asked to end, and does not"
+    return f"{where} is evicted"
 
 
 def _evict(draft: Draft, receipt: Receipt) -> None:

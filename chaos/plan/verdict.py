@@ -33,7 +33,8 @@ def _findings(spec: ChaosRunSpec, status: ChaosRunStatus) -> Iterator[Finding]:
     cause, _, words = status.stopping.partition(": ")
     for receipt in status.receipts:
         if receipt.state == "Unverified":
-            yield "Error", f"RevertUnverified: {receipt.id} was not shown to be gone"
+            why = f" ({receipt.message})" if receipt.message else ""
+            yield "Error", f"RevertUnverified: {receipt.id} was not shown to be gone{why}"
     if not_whole(status):
         yield "Failed", f"not whole again within recoveryTimeout: {_waiting(status)}"
     if cause in STOPPED:
@@ -64,7 +65,7 @@ def _unproved(receipts: Sequence[Receipt]) -> str:
     if not done:
         why = next((one.message for one in receipts if one.message), "it had no victim")
         return f"it was done to nobody: {why}"
-    without = [one.id for one in done if not one.proof]
+    without = [f"{one.id} ({one.message})" if one.message else one.id for one in done if not one.proof]
     return f"no proof that it happened: {', '.join(without)}" if without else ""
 
 
