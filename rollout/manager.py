@@ -20,11 +20,12 @@ import structlog
 from analysis.controller import AnalysisController
 from analysis.providers.registry import lasting_providers, providers
 from chaos.controller.lease import LEASE_PATH, UNKNOWN
+from chaos.controller.metrics import ChaosMetrics
 from chaos.controller.together import ChaosControllers
 from chaos.faults.injector import IMAGE, IMAGE_VARIABLE, LEASE_VARIABLE
 from chaos.faults.kinds import kinds
 from rollout.api.meta import key_of
-from rollout.api.resources import ANALYSIS_RUNS, LEASES, ROLLOUTS
+from rollout.api.resources import ANALYSIS_RUNS, CHAOS_RUNS, LEASES, ROLLOUTS
 from rollout.controller.metrics import CountingRecorder, ObjectMetrics
 from rollout.controller.rollout import RolloutController
 from rollout.errors import ConfigError, Forbidden, NotFound, SurefootError
@@ -216,6 +217,8 @@ class Manager:
             clock, on_fatal=lambda lag: self._elector.give_up(f"the event loop was blocked for {lag:.1f} s")
         )
         self._metrics.registry.register(ObjectMetrics(self._step.caches, counted))
+        runs = self._chaos.caches.informers[CHAOS_RUNS].store
+        self._metrics.registry.register(ChaosMetrics(runs, counted.counts))
         self._watch(kube, lease_kube)
 
     async def run(self) -> None:
