@@ -78,6 +78,10 @@ class Kind(Protocol):
         """What undoes it; () when there is nothing left to undo. Must work from the receipt alone."""
         ...
 
+    def begun(self, receipt: Receipt, world: World) -> bool:
+        """Whether something of it is there, so that a receipt which is only Planned was acted upon all the same."""
+        ...
+
     def ended(self, receipt: Receipt, world: World) -> str:
         """How the world shows that it has no effect any more, while something of it is still there; "" otherwise.
 
@@ -104,10 +108,13 @@ class Kind(Protocol):
 
 
 class Plain:
-    """For kinds whose faults have no lease, no carrier and no last trace: what they need not say."""
+    """For kinds whose faults have no lease, no carrier and leave no trace: what they need not say."""
 
     def renew(self, receipt: Receipt, world: World) -> tuple[Action, ...]:
         return ()
+
+    def begun(self, receipt: Receipt, world: World) -> bool:
+        return False
 
     def ended(self, receipt: Receipt, world: World) -> str:
         return ""

@@ -82,6 +82,10 @@ class ContainerKilling(Plain):
     def revert(self, receipt: Receipt, world: World) -> tuple[Action, ...]:
         return ()
 
+    def begun(self, receipt: Receipt, world: World) -> bool:
+        pod = pod_of(receipt.victim, world)
+        return pod is not None and injector.added(pod, receipts.object_name(receipt.id))
+
     def gone(self, receipt: Receipt, world: World) -> str:
         if not world.serves(PODS):
             return ""

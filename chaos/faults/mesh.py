@@ -97,6 +97,9 @@ class MeshFault(Plain):
             )
         return ()
 
+    def begun(self, receipt: Receipt, world: World) -> bool:
+        return _made(receipt, world) is not None
+
     def ended(self, receipt: Receipt, world: World) -> str:
         made, seen = _made(receipt, world), world.evidence.get(receipt.id)
         if made is None or seen is None or seen.active is not False:

@@ -115,6 +115,10 @@ class NetworkFault(Plain):
             return (_add(receipt, undo, ["revert", f"--interface={receipt.undo['interface']}"]),)
         return ()
 
+    def begun(self, receipt: Receipt, world: World) -> bool:
+        pod = pod_of(receipt.victim, world)
+        return pod is not None and injector.added(pod, receipts.object_name(receipt.id))
+
     def gone(self, receipt: Receipt, world: World) -> str:
         if not world.serves(PODS):
             return ""

@@ -113,7 +113,7 @@ class PolicyOutage(Plain):
 
     def revert(self, receipt: Receipt, world: World) -> tuple[Action, ...]:
         made = _made(receipt, world)
-        if made is None and receipt.state == "Planned" and not _watched(receipt, world):
+        if made is None and receipt.state == "Planned" and not self.begun(receipt, world):
             return ()
         if made is None:
             return _look(receipt, world, "open", receipts.object_name(receipt.id, "open"))
@@ -122,6 +122,9 @@ class PolicyOutage(Plain):
         return (
             Delete(receipt=receipt.id, resource=NETWORK_POLICIES, namespace=namespace, name=name, uid=uid),
         )
+
+    def begun(self, receipt: Receipt, world: World) -> bool:
+        return _made(receipt, world) is not None or _watched(receipt, world)
 
     def gone(self, receipt: Receipt, world: World) -> str:
         if not world.serves(NETWORK_POLICIES) or _made(receipt, world) is not None:

@@ -33,6 +33,9 @@ class Outage:
     def revert(self, receipt: Receipt, world: World) -> tuple[Action, ...]:
         return self._made(receipt).revert(receipt, world)
 
+    def begun(self, receipt: Receipt, world: World) -> bool:
+        return self._made(receipt).begun(receipt, world)
+
     def ended(self, receipt: Receipt, world: World) -> str:
         return self._made(receipt).ended(receipt, world)
 

@@ -49,6 +49,9 @@ class _Guarded:
     def revert(self, receipt: Receipt, world: World) -> tuple[Action, ...]:
         return self._try(lambda: self._kind.revert(receipt, world), lambda _: ())
 
+    def begun(self, receipt: Receipt, world: World) -> bool:
+        return self._try(lambda: self._kind.begun(receipt, world), lambda _: True)
+
     def ended(self, receipt: Receipt, world: World) -> str:
         return self._try(lambda: self._kind.ended(receipt, world), lambda _: "")
 

@@ -6,7 +6,7 @@ samples that it no longer keeps.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -172,7 +172,7 @@ def sampled(before: ProbeResult, metric: MetricResult) -> ProbeResult:
     )
 
 
-def _last_complaint(measurements: list[Measurement]) -> str:
+def _last_complaint(measurements: Sequence[Measurement]) -> str:
     return next((one.message for one in reversed(measurements) if one.phase != "Successful"), "")
 
 
@@ -267,7 +267,9 @@ def stop_condition(seen: Observed) -> str:
     for result in run.status.metric_results:
         if result.completed and result.phase != "Successful":
             cause = "StopCondition" if result.phase == "Failed" else "Unmeasured"
-            return f"{cause}: {result.name}: {result.message or result.phase}"
+            last = _last_complaint(result.measurements)
+            detail = f" ({last})" if last else ""
+            return f"{cause}: {result.name}: {result.message or result.phase}{detail}"
     if run.completed and run.status.phase != "Successful":
         return f"Unmeasured: stop conditions: {run.status.message or run.status.phase}"
     return ""

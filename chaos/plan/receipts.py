@@ -139,7 +139,7 @@ def _revert(draft: Draft, receipt: Receipt, kind: Kind | None, since: datetime) 
     world = draft.seen.world
     receipt = _proved(draft, receipt, kind)
     actions = kind.revert(receipt, world)
-    if receipt.state == "Planned" and not actions:
+    if receipt.state == "Planned" and not actions and not kind.begun(receipt, world):
         return _refused(draft, receipt, receipt.message or "it was not done in time")
     said = kind.said(receipt, world) or receipt.message
     if gone := (kind.gone(receipt, world) if not actions else ""):

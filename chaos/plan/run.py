@@ -26,7 +26,7 @@ from chaos.plan.verdict import verdict
 from chaos.plan.workloads import missing
 from rollout.api.chaos import FINALIZER, ChaosRunStatus, Recovery, RunPhase
 from rollout.api.fields import INT32
-from rollout.api.meta import duration, metadata, time_of, timestamp
+from rollout.api.meta import duration, metadata, micro_timestamp, time_of, timestamp
 from rollout.core.probes import Role, probes_of
 from rollout.core.problem import Problem
 from rollout.errors import InvalidSpec
@@ -304,7 +304,7 @@ def _reverting(draft: Draft) -> None:
         left = [one.id for one in draft.status.receipts if one.state in {"Planned", "Injected", "Proved"}]
         draft.set(message=f"undoing {', '.join(left)}")
         return
-    draft.set(ended_at=timestamp(draft.now))
+    draft.set(ended_at=micro_timestamp(draft.now))  # to the fraction: the time to recover is counted from it
     _enter(draft, "Recovering")
 
 

@@ -40,10 +40,12 @@ def _findings(spec: ChaosRunSpec, status: ChaosRunStatus) -> Iterator[Finding]:
     if cause in STOPPED:
         yield "Inconclusive", f"Stopped: {words}"
         return
-    if cause:
-        yield "Failed" if cause in _FAILED else "Error", words
+    because: Verdict = ("Failed" if cause in _FAILED else "Error") if cause else ""
+    if because:
+        yield because, words
     for result in status.probes:
-        if result.phase and result.phase != "Successful":
+        told = result.phase == because and f"probe {result.name}: " in words
+        if result.phase and result.phase != "Successful" and not told:
             yield result.phase, f"probe {result.name} ({result.mode}): {result.message}"
     if cause:
         return

@@ -68,48 +68,82 @@ def test_stopped_early_it_ends_with_the_meshs_word() -> None:
     chaos(story)
 
 
-class AtRemoval(Faults):
-    """One fault, at the write that deletes the filter or (`after`) at the one that follows it."""
+class After(Faults):
+    """One fault, at the write that follows the first one which is `meant`."""
 
-    def __init__(self, kind: Kind, *, after: int) -> None:
+    def __init__(self, kind: Kind, meant: Callable[[Change], bool]) -> None:
         super().__init__()
-        self._kind, self._left = kind, after
-        self.armed = self.struck = False
+        self._kind, self._meant = kind, meant
+        self.struck = self._armed = False
 
-    def removing(self, change: Change) -> None:
-        self.armed = self.armed or (change.resource == ENVOY_FILTERS and change.deletes)
+    def watch_in(self, world: World) -> None:
+        sending = world.chaos_rules.sending
+
+        def both(change: Change) -> None:
+            sending(change)
+            self._armed = self._armed or self._meant(change)
+
+        world.chaos_rules.sending = both  # type: ignore[method-assign]
+        world.crash()  # from now on every process asks `both`
 
     def next(self) -> Kind | None:
         self.count += 1
-        if not self.armed or self.struck:
-            return None
-        self._left -= 1
-        if self._left > 0:
+        if not self._armed or self.struck:
             return None
         self.struck = True
         return self._kind
 
 
+def removal(change: Change) -> bool:
+    return change.resource == ENVOY_FILTERS and change.deletes
+
+
+def creation(change: Change) -> bool:
+    return change.resource == ENVOY_FILTERS and change.verb == "create"
+
+
 @pytest.mark.parametrize("kind", ["crash-before", "crash-after", "conflict", "unavailable"])
 @pytest.mark.parametrize("early", [True, False])
 def test_a_crash_between_the_removal_and_the_record_loses_nothing(kind: Kind, *, early: bool) -> None:
-    faults = AtRemoval(kind, after=1)
+    faults = After(kind, removal)
 
     async def story(world: World) -> None:
-        sending = world.chaos_rules.sending
-
-        def both(change: Change) -> None:
-            sending(change)
-            faults.removing(change)
-
-        world.chaos_rules.sending = both  # type: ignore[method-assign]
-        world.crash()  # from now on every process asks `both`
+        faults.watch_in(world)
         await begun(world, Mesh(world), **({"duration": "10m"} if early else {}))
         if early:
             world.patch(CHAOS_RUNS, "run", {"spec": {"abort": True}})
         end = (await ended(world))["receipts"][0]
         assert faults.struck
         assert (end["state"], WORD in end["gone"]) == ("Reverted", True), end
+
+    chaos(story, faults=faults)
+
+
+@pytest.mark.parametrize("silence", [True, False])
+def test_a_filter_that_no_status_knows_of_is_undone_and_not_called_refused(*, silence: bool) -> None:
+    """The process that made it dies before it has said so, and the next one comes after the deadline."""
+    faults = After("crash-before", creation)
+
+    async def story(world: World) -> None:
+        await staged(world)
+        faults.watch_in(world)
+        mesh = Mesh(world)
+        mesh.start()
+        run = mesh_run()
+        run["spec"] |= {"duration": "1s"}
+        world.apply(run)
+        await world.until("the filter is there", lambda: bool(world.list(ENVOY_FILTERS)), within=30)
+        if silence:  # by a process that died before it has said so, too; and its mesh is slow to tell
+            mesh.stop()
+            name = world.list(ENVOY_FILTERS)[0]["metadata"]["name"]
+            patches = world.list(ENVOY_FILTERS)[0]["spec"]["configPatches"]
+            for one in patches:
+                one["patch"]["value"]["typed_config"]["delay"]["percentage"]["numerator"] = 0
+            world.patch(ENVOY_FILTERS, name, {"spec": {"configPatches": patches}})
+        end = (await ended(world))["receipts"][0]
+        assert faults.struck
+        assert end["state"] == "Reverted", end
+        assert world.list(ENVOY_FILTERS) == []
 
     chaos(story, faults=faults)
 
