@@ -55,12 +55,12 @@ def timeline(
     start = time_of(run.status.started_at)
     if start is None:
         return None
-    end = time_of(run.status.completed_at) or now
-    end = max(end, start + timedelta(seconds=LEAST_SECONDS))
+    last = time_of(run.status.completed_at) or now
+    end = max(last, start + timedelta(seconds=LEAST_SECONDS))
     slices = _Slices(start, end, max(width, 10))
     lanes = [
-        _phases(run, slices, end),
-        *_faults(run, slices, end),
+        _phases(run, slices, last),
+        *_faults(run, slices, last),
         *_probes(run, probes, slices),
         *_load(load, slices),
     ]

@@ -39,8 +39,9 @@ def run_text(
         lines += ["", *_faults(one.faults)]
     if one.probes:
         lines += ["", *_probes(one.probes)]
-    if one.preflight and not any(fault.injected for fault in one.faults):
-        lines += ["", "Preflight:", *(f"  {text}" for text in one.preflight)]
+    untold = [text for text in one.preflight if text not in one.message]
+    if untold and not any(fault.injected for fault in one.faults):
+        lines += ["", "Preflight:", *(f"  {text}" for text in untold)]
     if journal and one.journal:
         lines += ["", "Journal:", *journal_text(one, journal)]
     return lines
@@ -147,8 +148,11 @@ def _header(one: RunView, now: datetime, paint: Paint) -> list[str]:
     ]
     if one.message:
         rows.append(("Message:", one.message))
-    if one.stopping:
-        rows.append(("Stopping:", one.stopping))
+    cause, _, why = one.stopping.partition(": ")
+    if cause:
+        rows.append(
+            ("Ended early:" if one.verdict else "Stopping:", cause if why in one.message else one.stopping)
+        )
     rows.append(("Target:", one.target))
     if one.dry_run:
         rows.append(("Dry run:", f"{one.dry_run}: nothing is injected"))

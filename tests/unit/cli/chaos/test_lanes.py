@@ -24,6 +24,14 @@ def test_the_runs_own_lane_shows_checks_faults_and_recovery() -> None:
     assert cells == "░" * 10 + "▓" * 30 + "▒" * 20
 
 
+def test_a_run_that_was_over_soon_is_drawn_as_long_as_it_was() -> None:
+    short = sample.run(
+        injectedAt="2026-11-21T12:00:01Z", endedAt="2026-11-21T12:00:04Z", completedAt="2026-11-21T12:00:05Z"
+    )
+    cells = lane(timeline(short, [], [], sample.NOW, WIDTH), "run")
+    assert cells == "░" * 6 + "▓" * 18 + "▒" * 7 + " " * 29
+
+
 def test_a_fault_is_active_from_its_injection_to_its_revert() -> None:
     cells = lane(timeline(sample.run(), [], [], sample.NOW, WIDTH), "slow")
     assert cells == " " * 10 + "█" * 31 + " " * 19

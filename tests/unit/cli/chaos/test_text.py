@@ -129,3 +129,19 @@ def test_an_edge_probe_has_a_line_for_before_and_one_for_after() -> None:
         ("after", "Start", "Successful"),
         ("after", "End", "Successful"),
     ]
+
+
+def test_why_it_ended_early_is_told_once() -> None:
+    why = "namespace shop has not opted in"
+    run = sample.run(
+        verdict="Error", message=why, stopping=f"NotStarted: {why}", receipts=[], preflight=[why], journal=[]
+    )
+    text = run_text(shape(run), None, sample.NOW)
+    assert "Ended early:  NotStarted" in text
+    assert "\n".join(text).count(why) == 1
+    going = sample.run(
+        verdict="", message="", stopping="Switch: incident", preflight=["no mesh"], receipts=[]
+    )
+    text = run_text(shape(going), None, sample.NOW)
+    assert "Stopping:     Switch: incident" in text
+    assert "  no mesh" in text
