@@ -278,6 +278,7 @@ def test_a_stop_condition_ends_the_run_and_fails_it():
         answers["slo"] = [0.1]
         end = await completed(world, within=60)
         assert (end["verdict"], end["stopping"].split(":")[0]) == ("Failed", "StopCondition")
+        assert "does not hold for" in end["message"], "a person has to see what was measured"
 
     answers: dict[str, list[float]] = {}
     chaos(story, lambda query: answers.get(query, [1.0]))

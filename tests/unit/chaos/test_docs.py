@@ -11,6 +11,7 @@ import yaml
 
 from chaos.plan import stopping, verdict
 from rollout.api import chaos as api
+from rollout.api.codec import view
 from rollout.cli.linting import lint
 from rollout.cli.manifests import read
 from tests.pages import SPACE, Example, blocks, commands, examples, text_of
@@ -97,7 +98,7 @@ def test_every_mode_provider_kind_and_comparator_type_has_an_example() -> None:
 
 
 @pytest.mark.parametrize(
-    ("view", "text"),
+    ("kind", "text"),
     [
         (api.ChaosRunSpec, TEXT),
         (api.Target, TEXT),
@@ -114,8 +115,8 @@ def test_every_mode_provider_kind_and_comparator_type_has_an_example() -> None:
         (api.Window, SCHEDULES),
     ],
 )
-def test_every_field_is_told(view: type[msgspec.Struct], text: str) -> None:
-    fields = [field.encode_name for field in msgspec.structs.fields(view)]
+def test_every_field_is_told(kind: type[msgspec.Struct], text: str) -> None:
+    fields = [field.encode_name for field in msgspec.structs.fields(kind)]
     assert [name for name in fields if not re.search(rf"\b{name}\b", text)] == []
 
 
@@ -125,6 +126,11 @@ def test_every_verdict_cause_and_phase_is_told() -> None:
     assert [word for word in sorted(told) if f"`{word}`" not in TEXT] == []
     assert sorted(verdict.STOPPED) == ["Aborted", "Deleted", "Switch"]
     assert set(stopping._LATER) == {"abort", "ttl_seconds_after_finished", "template_ref"}
+
+
+def test_the_caps_that_are_shown_are_those_in_force_without_a_switch() -> None:
+    (shown,) = (one.object["spec"]["caps"] for one in ALL if one.name == "default")
+    assert view(shown, api.Caps) == api.Caps()
 
 
 def test_the_commands_that_the_sandbox_test_runs_are_there() -> None:

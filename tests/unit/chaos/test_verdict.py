@@ -65,6 +65,16 @@ def test_anything_less_is_less(fields, expected, words):
     assert words in message
 
 
+@pytest.mark.parametrize(
+    ("phase", "expected"),
+    [("Failed", ("Failed", "probe up: 3 in a row")), ("Error", ("Error", "probe up (During): 3 in a row"))],
+)
+def test_what_ended_the_run_is_said_once_and_never_hides_something_worse(phase, expected):
+    result = ProbeResult(name="up", mode="During", phase=phase, message="3 in a row")
+
+    assert verdict(SPEC, status(stopping="ProbeFailed: probe up: 3 in a row", probes=(result,))) == expected
+
+
 def test_one_victim_less_is_no_error_while_the_fault_was_proved():
     refused = changed(PROVED, id="kill-2", state="Refused", proof="", message="budget")
 
