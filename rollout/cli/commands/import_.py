@@ -73,9 +73,15 @@ def litmus(
     not say. Objects that are not of Litmus are left alone.
     """
     from rollout.importers.litmus import CMD_IMAGE, Options, convert
+    from rollout.runtime.clock import SystemClock
 
     _refuse_short(output)
-    options = Options(profile=profile.value, network=network.value, cmd_image=cmd_image or CMD_IMAGE)
+    options = Options(
+        profile=profile.value,
+        network=network.value,
+        cmd_image=cmd_image or CMD_IMAGE,
+        now=SystemClock().now(),
+    )
     _tell(convert(_documents(files), options), output)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -26,11 +27,15 @@ CMD_IMAGE = "curlimages/curl:8.10.1"
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What the user decides: defaults of which profile, network faults by the mesh or by netem, the image of cmd probes."""
+    """What the user decides: defaults of which profile, network faults by the mesh or by netem, the image of cmd probes.
+
+    `now` is the moment from which the next times of a schedule are told; None = they are not.
+    """
 
     profile: Profile = "litmus-hub"
     network: faults.Network = "mesh"
     cmd_image: str = CMD_IMAGE
+    now: datetime | None = None
 
 
 def runs(reader: Reader, engine: Json, catalogue: Mapping[str, Json], options: Options) -> list[Json]:

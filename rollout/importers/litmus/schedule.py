@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
+from chaos.plan.calendar import next_times
+from rollout.api.chaos import ChaosScheduleSpec
+from rollout.api.codec import view
 from rollout.api.meta import time_of, timestamp
+from rollout.core.validate_schedule import validate_schedule
 from rollout.importers.litmus.engine import Options, runs
 from rollout.importers.report import Reader
 
 Json = dict[str, Any]
+_TOLD = 5
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 
@@ -37,7 +43,7 @@ def convert(reader: Reader, schedule: Json, catalogue: Mapping[str, Json], optio
         return made
     if reader.has("spec", "schedule", "once"):
         return _once(reader, made)
-    return [_repeating(reader, schedule, one) for one in made]
+    return [_repeating(reader, schedule, one, options.now) for one in made]
 
 
 def _moved(note: Any, source: str) -> Any:
@@ -58,7 +64,7 @@ def _once(reader: Reader, made: list[Json]) -> list[Json]:
     return made
 
 
-def _repeating(reader: Reader, schedule: Json, run: Json) -> Json:
+def _repeating(reader: Reader, schedule: Json, run: Json, now: datetime | None) -> Json:
     base = ("spec", "schedule", "repeat")
     if not reader.has(*base):
         raise reader.refuse(("spec", "schedule"), "needs now, once or repeat")
@@ -74,11 +80,19 @@ def _repeating(reader: Reader, schedule: Json, run: Json) -> Json:
     if state in {"halt", "stop", "complete"}:
         spec["suspend"] = True
     spec["run"] = {"spec": run["spec"]}
-    reader.info(base, f'the cron line is "{spec["schedule"]}" in UTC')
+    reader.info(base, f'the cron line is "{spec["schedule"]}" in UTC{_ahead(spec, now)}')
     meta = {key: value for key, value in run["metadata"].items() if key != "annotations"}
     name = schedule["metadata"].get("name", "")
     meta["annotations"] = {"surefoot.dev/imported-from": f"litmuschaos.io ChaosSchedule {name}"}
     return {"apiVersion": "surefoot.dev/v1alpha1", "kind": "ChaosSchedule", "metadata": meta, "spec": spec}
+
+
+def _ahead(spec: Json, now: datetime | None) -> str:
+    """The next times, in words; "" where they cannot be told (what is wrong is said when the whole is checked)."""
+    if now is None or validate_schedule({"spec": spec}):
+        return ""
+    ahead = next_times(view(spec, ChaosScheduleSpec), now, _TOLD)
+    return f"; the next times: {', '.join(timestamp(one.at) for one in ahead) or 'none'}"
 
 
 def _cron(reader: Reader, base: tuple[str, ...]) -> str:

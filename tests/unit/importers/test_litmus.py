@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -340,6 +341,20 @@ def test_a_schedule_becomes_one_cron_line_in_utc(repeat: Json, cron: str) -> Non
     assert made["spec"]["schedule"] == cron
     assert made["spec"]["timeZone"] == "Etc/UTC"
     assert made["spec"]["run"]["spec"]["duration"] == "60s"
+
+
+def test_the_bounds_of_a_schedule_are_kept_and_its_next_times_told() -> None:
+    schedule = _schedule(
+        timeRange={"startTime": "2026-11-23T10:00:00Z", "endTime": "2026-11-24T12:00:00Z"},
+        properties={"minChaosInterval": {"hour": {"everyNthHour": 12, "minuteOfTheHour": 5}}},
+    )
+    result = imported(schedule, now=datetime(2026, 11, 1, tzinfo=UTC))
+    spec = result.objects[0]["spec"]
+    assert (spec["notBefore"], spec["notAfter"]) == ("2026-11-23T10:00:00Z", "2026-11-24T12:00:00Z")
+    told = (
+        'the cron line is "5 */12 * * *" in UTC; the next times: 2026-11-23T12:05:00Z, 2026-11-24T00:05:00Z'
+    )
+    assert f"spec.schedule.repeat: {told}" in said(result, "info")
 
 
 def test_what_runs_now_or_once_is_a_run_and_not_a_schedule() -> None:
