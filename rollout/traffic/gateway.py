@@ -127,11 +127,12 @@ class GatewayRouter:
         return next((index for index, one in enumerate(_backends(rule)) if self._is(one, service, key)), None)
 
     def _is(self, backend: Object, service: str, key: Key) -> bool:
+        # Only in files can a Rollout be without a namespace: then any will do.
         return (
             backend.get("name") == service
             and (backend.get("kind") or "Service") == "Service"
             and not backend.get("group")
-            and (backend.get("namespace") or key.namespace) == self._namespace
+            and self._namespace in ("", backend.get("namespace") or key.namespace)
         )
 
     def _route_problems(self, seen: Observed, one: HTTPRouteRef) -> Iterator[Problem]:

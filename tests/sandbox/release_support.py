@@ -22,6 +22,7 @@ from rollout.api import resources
 from rollout.api.meta import Key
 from rollout.api.resources import (
     ANALYSIS_RUNS,
+    HTTP_ROUTES,
     NAMESPACES,
     REPLICA_SETS,
     ROLLOUTS,
@@ -219,7 +220,7 @@ class World:
     def __init__(self, ground: Ground, kube: HttpKube, namespace: str) -> None:
         self.ground, self.kube, self.namespace = ground, kube, namespace
         clock = SystemClock()
-        kinds = (ROLLOUTS, REPLICA_SETS, ANALYSIS_RUNS, VIRTUAL_SERVICES)
+        kinds = (ROLLOUTS, REPLICA_SETS, ANALYSIS_RUNS, VIRTUAL_SERVICES, HTTP_ROUTES)
         self.informers = {kind: Informer(kube, kind, clock=clock, namespaces=(namespace,)) for kind in kinds}
         self.history: dict[str, list[tuple[str, int, bool]]] = {}
         """Rollout -> (revision, step index, aborted) each time one of them changed."""
@@ -276,6 +277,16 @@ class World:
         assert found is not None
         route = found["spec"]["http"][0]["route"]
         return next(int(one.get("weight", 0)) for one in route if one["destination"]["subset"] == "canary")
+
+    def route(self, name: str = APP) -> Object:
+        """The HTTPRoute."""
+        found = self.informers[HTTP_ROUTES].store.get(Key(self.namespace, name))
+        assert found is not None
+        return found
+
+    def shares(self, name: str = APP) -> list[int]:
+        """The weights [stable, canary] in the last rule of the HTTPRoute."""
+        return [int(one["weight"]) for one in self.route(name)["spec"]["rules"][-1]["backendRefs"]]
 
     def runs(self) -> list[Object]:
         found = list(self.informers[ANALYSIS_RUNS].store.list(self.namespace))
@@ -394,6 +405,42 @@ def rollout(strategy: Object, *, name: str = APP, replicas: int = 3, tag: str = 
 def service(name: str = APP, *, app: str = "") -> Object:
     spec = {"selector": {"app": app or name}, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]}
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
+
+
+def by_route(*steps: Object, host: str, name: str = APP, **fields: Any) -> list[Object]:
+    """A canary by an HTTPRoute that answers to `host`, and what it refers to."""
+    services = {"canaryService": f"{name}-canary", "stableService": f"{name}-stable"}
+    ref = {"port": 80}
+    rules = [
+        {
+            "matches": [{"path": {"type": "Exact", "value": "/stable-only"}}],
+            "backendRefs": [{"name": f"{name}-stable", **ref}],
+        },
+        {
+            "backendRefs": [
+                {"name": f"{name}-stable", **ref, "weight": 100},
+                {"name": f"{name}-canary", **ref, "weight": 0},
+            ]
+        },
+    ]
+    strategy = {
+        "scaleDownDelaySeconds": 2,
+        "abortScaleDownDelaySeconds": 2,
+        "steps": list(steps),
+        "trafficRouting": {"gatewayAPI": {"httpRoute": name}},
+        **services,
+        **fields,
+    }
+    return [
+        *(service(one, app=name) for one in services.values()),
+        {
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": "HTTPRoute",
+            "metadata": {"name": name},
+            "spec": {"parentRefs": [{"name": "public"}], "hostnames": [host], "rules": rules},
+        },
+        rollout({"canary": strategy}, name=name),
+    ]
 
 
 def canary(*steps: Object, name: str = APP, **fields: Any) -> list[Object]:

@@ -51,6 +51,7 @@ EXAMPLES: Mapping[str, str] = {
     "rollout-bluegreen.yaml": "test_release_paths.py",  # to its end: tests/stories/test_shared_manifests.py
     "rollout-canary-istio-parts.yaml": "test_release_paths.py",
     "rollout-canary-istio.yaml": "test_release_paths.py",  # to its end: tests/stories/test_shared_manifests.py
+    "rollout-gateway.yaml": "test_release_gateway.py",
     "rollout-kind.yaml": HERE,
     "rollout-workloadref.yaml": HERE,
     "sandbox-images.yaml": HERE,

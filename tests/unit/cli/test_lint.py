@@ -95,6 +95,52 @@ def test_a_route_or_a_subset_that_does_not_exist_is_found():
     assert "no subset of this name" in found
 
 
+GATEWAY = documents("rollout-gateway.yaml")
+
+
+def with_route(change):
+    """The example of a canary by an HTTPRoute, its route changed."""
+    found = deepcopy(GATEWAY)
+    change(next(one for one in found if one["kind"] == "HTTPRoute"))
+    return found
+
+
+def test_a_canary_by_an_http_route_is_checked_against_the_route():
+    def without_canary(route):
+        del route["spec"]["rules"][0]["backendRefs"][1]
+
+    def without_namespaces(route):
+        del route["metadata"]["namespace"]
+
+    assert report(*GATEWAY, complete=True).findings == ()
+    assert report(*with_route(without_namespaces), complete=True).findings == ()
+    (problem,) = errors(*with_route(without_canary))
+    assert problem.startswith("spec.strategy.canary.trafficRouting.gatewayAPI.httpRoute")
+    assert 'no rule of HTTPRoute "shop/web" has backendRefs to both' in problem
+    (note,) = report(*[one for one in GATEWAY if one["kind"] != "HTTPRoute"]).findings
+    assert (note.severity, note.message) == ("note", 'HTTPRoute "shop/web" is not in these files')
+
+
+JUNK = st.sampled_from([None, "x", 7, -1, [], [3], {}, {"name": "web-stable"}, [{"weight": "1"}], True])
+PLACES = st.sampled_from(
+    [
+        "spec",
+        "spec.rules",
+        "spec.rules.0",
+        "spec.rules.0.backendRefs",
+        "spec.rules.0.backendRefs.1",
+        "spec.rules.0.backendRefs.1.name",
+        "spec.rules.0.backendRefs.1.weight",
+        "spec.parentRefs",
+    ]
+)
+
+
+@given(PLACES, JUNK)
+def test_whatever_an_http_route_is_lint_answers(place, junk):
+    report(*with_route(lambda route: edited(route, place, junk)))
+
+
 def test_an_argument_that_nobody_gives_is_found():
     rollout = edited(
         deepcopy(CANARY[0]), "spec.strategy.canary.analysis.args", [{"name": "other", "value": "x"}]

@@ -15,6 +15,7 @@ def documents(name: str) -> list[dict[str, Any]]:
 
 _CANARY = documents("rollout-canary-istio.yaml")[0]
 _BLUE_GREEN = documents("rollout-bluegreen.yaml")[0]
+_BY_ROUTE = documents("rollout-gateway.yaml")[-1]
 
 
 def canary() -> dict[str, Any]:
@@ -23,6 +24,11 @@ def canary() -> dict[str, Any]:
 
 def blue_green() -> dict[str, Any]:
     return deepcopy(_BLUE_GREEN)
+
+
+def by_route() -> dict[str, Any]:
+    """A canary by an HTTPRoute."""
+    return deepcopy(_BY_ROUTE)
 
 
 def edited(base: dict[str, Any], path: str, value: Any) -> dict[str, Any]:

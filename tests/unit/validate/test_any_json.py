@@ -10,7 +10,7 @@ from rollout.api.fields import Field, fields_of
 from rollout.api.rollout import RolloutSpec
 from rollout.core.references import references
 from rollout.core.validate import validate
-from tests.unit.validate.examples import blue_green, canary
+from tests.unit.validate.examples import blue_green, by_route, canary
 
 SCALARS = (
     st.none()
@@ -69,7 +69,7 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path, *(place for key, member in inner for place in _places(member, (*path, key)))]
 
 
-PLACES = [(make, place) for make in (canary, blue_green) for place in _places(make()["spec"])[1:]]
+PLACES = [(make, place) for make in (canary, blue_green, by_route) for place in _places(make()["spec"])[1:]]
 
 
 @settings(max_examples=1000, deadline=None)

@@ -2,7 +2,7 @@ from rollout.api.codec import view
 from rollout.api.meta import Key
 from rollout.api.rollout import Rollout
 from rollout.core.references import references
-from tests.unit.validate.examples import blue_green, canary, edited
+from tests.unit.validate.examples import blue_green, by_route, canary, edited
 
 ISTIO = "spec.strategy.canary.trafficRouting.istio"
 NAMESPACE = "frontend-team-web-prod"
@@ -29,6 +29,23 @@ def test_an_istio_canary_names_its_routes_subsets_and_templates():
         ("spec.strategy.canary.analysis.templates[0].templateName", Key(NAMESPACE, "success-rate")),
     ]
     assert found.services == ()
+
+
+def test_a_canary_by_http_routes_names_its_routes_rules_and_services():
+    found = refs(by_route())
+
+    assert [(one.path, one.key, one.rules) for one in found.http_routes] == [
+        ("spec.strategy.canary.trafficRouting.gatewayAPI.httpRoute", Key("shop", "web"), ())
+    ]
+    assert [one.key.name for one in found.services] == ["web-canary", "web-stable"]
+
+    several = {"httpRoutes": [{"name": "a"}, {"name": "b", "namespace": "infra", "rules": ["x"]}]}
+    found = refs(edited(by_route(), "spec.strategy.canary.trafficRouting.gatewayAPI", several))
+
+    assert [(one.path.rpartition(".")[2], one.key, one.rules) for one in found.http_routes] == [
+        ("httpRoutes[0]", Key("shop", "a"), ()),
+        ("httpRoutes[1]", Key("infra", "b"), ("x",)),
+    ]
 
 
 def test_a_blue_green_names_its_services_and_templates():
