@@ -69,6 +69,17 @@ def body_in(text: str, name: str) -> Body:
     return dict(found)
 
 
+def sufficient(given: Mapping[str, Any]) -> None:
+    """Failure with the options that lack, when there is no file to say the rest."""
+    wanted = {
+        "--target URL": given["url"],
+        "--rps N or --users N": given["requestsPerSecond"] or given["users"],
+        "--duration TIME": given["duration"],
+    }
+    if missing := [option for option, value in wanted.items() if not value]:
+        raise Failure(USAGE, f"say also {', '.join(missing)}; or -f FILE with all of it")
+
+
 def with_options(body: Body, given: Mapping[str, Any]) -> Body:
     """The body with what the command line says; `users` and `requestsPerSecond` displace each other."""
     said = {key: value for key, value in given.items() if value}
@@ -81,6 +92,8 @@ def with_options(body: Body, given: Mapping[str, Any]) -> Body:
     merged |= said
     if url:
         parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.netloc:
+            raise Failure(USAGE, f"--target {url}: write a URL, for example http://127.0.0.1:8080/api")
         path = (parts.path if parts.path != "/" else "") + (f"?{parts.query}" if parts.query else "")
         merged["target"] = {"url": f"{parts.scheme}://{parts.netloc}"}
         if path and not {"requests", "locustfile"} & set(merged):

@@ -76,6 +76,8 @@ def run(
         "duration": duration,
         "headers": loading.headers_in(header or []),
     }
+    if not filename:
+        loading.sufficient(given)
     body = loading.with_options(_body(filename), given)
     outcome = _outcome(body, sources)
     _show(outcome, output)

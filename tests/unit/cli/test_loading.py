@@ -117,3 +117,17 @@ def test_headers_are_written_as_curl_has_them():
         {"key": "X", "value": ""},
     ]
     assert "--header" in refused(loading.headers_in, ["nonsense"])
+
+
+def test_without_a_file_the_options_that_lack_are_named():
+    given = {"url": "", "requestsPerSecond": "", "users": "", "duration": "1m"}
+    assert (
+        refused(loading.sufficient, given)
+        == "say also --target URL, --rps N or --users N; or -f FILE with all of it"
+    )
+    loading.sufficient(given | {"url": "http://x", "users": "3"})
+
+
+@pytest.mark.parametrize("url", ["shop", "shop:8080/a", "ftp://shop", "http:///a"])
+def test_a_target_that_is_no_url_is_told_as_the_option_it_came_by(url: str):
+    assert refused(loading.with_options, {}, {"url": url}).startswith(f"--target {url}: write a URL")
