@@ -1,4 +1,4 @@
-"""`python -m chaos.reap`: the reaper for when no controller is alive. It deletes what faults left behind.
+"""The reaper, which every controller runs, and `python -m chaos.reap` for when none is alive. It deletes what faults left behind.
 
 A mesh fault and a NetworkPolicy of ours carry their expiry. The sandbox's mesh honours it by itself; Istio and a
 network plugin do not, so on a cluster this runs beside the controller, in a process and a pod of its own
@@ -18,7 +18,7 @@ from rollout.api.chaos import RUN_LABEL, ChaosRun, ChaosRunStatus
 from rollout.api.codec import view
 from rollout.api.meta import duration, metadata
 from rollout.api.resources import CHAOS_RUNS, ENVOY_FILTERS, NETWORK_POLICIES, Resource
-from rollout.errors import ConfigError, InvalidSpec, NotFound, SurefootError
+from rollout.errors import ApiError, ConfigError, Conflict, InvalidSpec, NotFound, SurefootError
 from rollout.runtime.client import HttpKube
 from rollout.runtime.clock import Clock, SystemClock
 from rollout.runtime.config import Connection, in_cluster_possible, load
@@ -29,7 +29,10 @@ MADE = (ENVOY_FILTERS, NETWORK_POLICIES)
 
 
 async def reap(kube: Kube, clock: Clock) -> list[tuple[Delete, str]]:
-    """One look at the server: delete what is expired or nobody's, and say what and why. ApiError as it comes."""
+    """One look at the server: delete what is expired or nobody's, and say what and why.
+
+    What cannot be deleted keeps nothing else from it: the first ApiError is raised when all was tried.
+    """
     objects: list[tuple[Resource, Object]] = []
     for resource in MADE:
         try:
@@ -41,12 +44,16 @@ async def reap(kube: Kube, clock: Clock) -> list[tuple[Delete, str]]:
         return []
     page = await kube.list(CHAOS_RUNS)
     runs = {str(metadata(one).get("uid")): _status(one) for one in page.items}
-    found = litter(objects, runs, clock.now())
+    found, failed = litter(objects, runs, clock.now()), []
     for delete, _ in found:
         try:
             await kube.delete(delete.resource, delete.namespace, delete.name, uid=delete.uid)
-        except NotFound:
-            continue
+        except (NotFound, Conflict):
+            continue  # gone, or another one has its name
+        except ApiError as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
     return found
 
 

@@ -19,9 +19,9 @@ from chaos.faults.kinds import KINDS
 from chaos.observed import Evidence
 from chaos.plan.draft import OVER
 from chaos.plan.guarded import guarded
-from chaos.plan.reaper import litter
 from chaos.plan.receipts import settled
 from chaos.plan.run import Plan, plan
+from chaos.reap import reap
 from rollout.api.chaos import RUN_LABEL, ChaosRun, Receipt
 from rollout.api.codec import merge_diff, plain, view
 from rollout.api.meta import Key, key_of, metadata
@@ -29,8 +29,6 @@ from rollout.api.resources import (
     ANALYSIS_RUNS,
     CHAOS_RUNS,
     CHAOS_SWITCHES,
-    ENVOY_FILTERS,
-    NETWORK_POLICIES,
     Resource,
 )
 from rollout.api.rollout import INSTANCE_ID
@@ -49,10 +47,10 @@ WORKERS = 8
 EVIDENCE_SECONDS = 3.0
 """How long the data plane may take to say what it sees; after that nobody could tell."""
 REAP_SECONDS = 30.0
+FIRST_REAP_SECONDS = 10.0
+"""At the start runs go first: they can ask whether a fault has ended, and the reaper only makes an end of it."""
 SEEN_SECONDS = 5.0
 """How long an admission waits for the caches to show it before the next run is looked at."""
-LITTERABLE = (ENVOY_FILTERS, NETWORK_POLICIES)
-"""What faults make beside their victims."""
 
 Gather = Callable[
     [Sequence[Receipt], Mapping[Resource, Mapping[Key, Object]]], Awaitable[Mapping[str, Evidence]]
@@ -227,6 +225,7 @@ class ChaosController:
     # --- the last line ----------------------------------------------------------------------------
 
     async def _reap_forever(self) -> None:
+        await self._clock.sleep(FIRST_REAP_SECONDS)
         while True:
             try:
                 await self.reap()
@@ -238,25 +237,8 @@ class ChaosController:
 
     async def reap(self) -> None:
         """Delete what faults have left behind, as the server itself has it now."""
-        objects: list[tuple[Resource, Object]] = []
-        for resource in LITTERABLE:
-            try:
-                page = await self._kube.list(resource, labels=RUN_LABEL)
-            except NotFound:
-                continue  # the server does not know such objects
-            objects += [(resource, one) for one in page.items]
-        if not objects:
-            return
-        runs = {
-            str(metadata(one).get("uid")): bare(one).status
-            for one in (await self._kube.list(CHAOS_RUNS)).items
-        }
-        found = litter(objects, runs, self._clock.now())
-        for delete, why in found:
-            log.warning("removing what a fault left behind", object=delete.name, why=why)
-        _, troubles = await effects.apply([one for one, _ in found], {}, self._kube)
-        for trouble in troubles:
-            log.warning("could not remove what a fault left behind", error=trouble.message)
+        for delete, why in await reap(self._kube, self._clock):
+            log.warning("removed what a fault left behind", object=delete.name, why=why)
 
 
 def _defect(kind: str, error: Exception) -> None:

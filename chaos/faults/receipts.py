@@ -132,8 +132,13 @@ def expires_at(obj: Object) -> datetime | None:
 
 def over_since(obj: Object) -> datetime | None:
     """From when nobody has any business with the object: its lease over, and silenced if that was later."""
-    ends, silenced = expires_at(obj), _annotated(obj, SILENCED_AT)
-    return max(ends, silenced) if ends is not None and silenced is not None else ends
+    ends, since = expires_at(obj), silenced(obj)
+    return max(ends, since) if ends is not None and since is not None else ends
+
+
+def silenced(obj: Object) -> datetime | None:
+    """Since when it strikes nobody because somebody is undoing it; None while nobody is."""
+    return _annotated(obj, SILENCED_AT)
 
 
 def _annotated(obj: Object, name: str) -> datetime | None:

@@ -1,6 +1,6 @@
 """What a fault has left behind: objects of ours whose time is over, or whose run has ended or is gone. Pure.
 
-The last line of defence when a run could not undo something itself: it is asked at the start of every controller and
+The last line of defence when a run could not undo something itself: it is asked soon after the start of every controller and
 every half minute, of the server's own objects and not of a cache.
 """
 
@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from chaos.actions import Delete
-from chaos.faults.receipts import expires_at
+from chaos.faults.receipts import over_since, silenced
 from chaos.plan.draft import OVER
 from rollout.api.chaos import RECEIPT, RUN_UID, ChaosRunStatus
 from rollout.api.meta import Object, key_of, metadata, time_of
@@ -19,6 +19,8 @@ from rollout.api.resources import Resource
 
 LATE_SECONDS = 5.0
 """A lease that has been over for so long is not going to be renewed."""
+SILENCED_SECONDS = 15.0
+"""Somebody is undoing what was silenced, and waits for the proxies' word: so long, and the lease, it is left to them."""
 NEW_SECONDS = 10.0
 """Objects younger than that may belong to a run that was listed before it was made."""
 
@@ -46,8 +48,8 @@ def litter(
 def _over(meta: Mapping[str, Any], obj: Object, runs: Mapping[str, ChaosRunStatus], now: datetime) -> str:
     if meta.get("deletionTimestamp"):
         return ""
-    expires = expires_at(obj)
-    if expires is not None and (now - expires).total_seconds() > LATE_SECONDS:
+    over, patience = over_since(obj), SILENCED_SECONDS if silenced(obj) else LATE_SECONDS
+    if over is not None and (now - over).total_seconds() > patience:
         return "its lease is over"
     made = time_of(meta.get("creationTimestamp"))
     if made is not None and (now - made).total_seconds() < NEW_SECONDS:

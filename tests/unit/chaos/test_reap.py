@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from chaos.reap import main, reap
-from rollout.api.chaos import EXPIRES_AT, RECEIPT, RUN_LABEL, RUN_UID
+from rollout.api.chaos import EXPIRES_AT, RECEIPT, RUN_LABEL, RUN_UID, SILENCED_AT
 from rollout.api.resources import CHAOS_RUNS, ENVOY_FILTERS, NETWORK_POLICIES, Resource
-from rollout.errors import NotFound
+from rollout.errors import Forbidden, NotFound
 from rollout.runtime.kube import ListPage
 from tests.unit.chaos.faults.cluster import NOW
 
@@ -19,6 +19,7 @@ class Server:
         self.objects = objects
         self.deleted: list[tuple[Resource, str, str, str]] = []
         self.vanish = False
+        self.forbidden = ""
 
     async def list(self, resource: Resource, namespace: str | None = None, *, labels: str = "") -> ListPage:
         if resource not in self.objects:
@@ -27,6 +28,8 @@ class Server:
         return ListPage(self.objects[resource], "1")
 
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
+        if name == self.forbidden:
+            raise Forbidden("no")
         if self.vanish:
             raise NotFound("gone already")
         self.deleted.append((resource, namespace, name, uid))
@@ -78,6 +81,24 @@ async def test_what_nobody_owns_any_more_is_deleted() -> None:
         {ENVOY_FILTERS: [made("orphan", NEW, run="gone")], NETWORK_POLICIES: [], CHAOS_RUNS: [RUN]}
     )
     assert await reaped(server) == ["orphan: its run is gone"]
+
+
+async def test_what_somebody_is_undoing_is_left_to_them_for_a_while() -> None:
+    undone = made("undone", OLD)
+    for since, left in (("2026-11-21T11:59:50Z", True), ("2026-11-21T11:59:40Z", False)):
+        undone["metadata"]["annotations"][SILENCED_AT] = since
+        server = Server({ENVOY_FILTERS: [undone], NETWORK_POLICIES: [], CHAOS_RUNS: [RUN]})
+        assert await reaped(server) == ([] if left else ["undone: its lease is over"])
+
+
+async def test_what_cannot_be_deleted_keeps_nothing_else_from_it() -> None:
+    server = Server(
+        {ENVOY_FILTERS: [made("a", OLD), made("b", OLD)], NETWORK_POLICIES: [], CHAOS_RUNS: [RUN]}
+    )
+    server.forbidden = "a"
+    with pytest.raises(Forbidden):
+        await reaped(server)
+    assert [name for _, _, name, _ in server.deleted] == ["b"]
 
 
 async def test_a_run_that_cannot_be_read_still_has_its_objects() -> None:
