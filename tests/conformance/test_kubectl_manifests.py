@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-import yaml
 
 from rollout.api.crds import crds
+from tests.conformance.examples import EXAMPLES, documents, manifests
 
 ROOT = Path(__file__).parents[2]
-EXAMPLES = [file for file in sorted((ROOT / "examples").glob("*.yaml")) if "apiVersion:" in file.read_text()]
+FILES = manifests(EXAMPLES)
 MESH = [ROOT / "rollout/sandbox/crds/istio.yaml", ROOT / "rollout/sandbox/crds/gateway.yaml"]
 
 
@@ -23,15 +23,14 @@ def defined(kubectl):
 
 
 def test_there_are_examples():
-    assert EXAMPLES
+    assert FILES
 
 
-@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_an_example_applies_and_then_is_unchanged(defined, file):
     placed = {}
-    for one in yaml.safe_load_all(file.read_text()):
-        if one:
-            placed.setdefault(one["metadata"].get("namespace", defined.namespace), []).append(one)
+    for one in documents(file):
+        placed.setdefault(one["metadata"].get("namespace", defined.namespace), []).append(one)
     for namespace, objects in placed.items():
         manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
         defined("apply", "-f", "-", stdin=manifest)

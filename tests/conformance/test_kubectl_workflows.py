@@ -6,16 +6,14 @@ import pytest
 import yaml
 
 from rollout.api.crds import crds
+from tests.conformance.examples import DEMO, EXAMPLES, documents, manifests
 from tests.conformance.manifests import config_map, deployment, pod
 
 ROOT = Path(__file__).parents[2]
 MESH = [ROOT / "rollout/sandbox/crds/istio.yaml", ROOT / "rollout/sandbox/crds/gateway.yaml"]
-MANIFESTS = [
-    file
-    for folder in ("examples", "rollout/cli/demo/manifests")
-    for file in sorted((ROOT / folder).glob("*.yaml"))
-    if "apiVersion:" in file.read_text()
-]
+MANIFESTS = manifests(EXAMPLES, DEMO)
+SHARED = {"Namespace", "ChaosSwitch"}
+"""Kinds without a namespace: other tests may be using the same ones."""
 
 
 @pytest.fixture
@@ -38,10 +36,10 @@ def rollout_of(kubectl):
 
 @pytest.mark.parametrize("file", MANIFESTS, ids=lambda file: file.name)
 def test_a_manifest_of_ours_is_created_once_and_twice_unchanged(defined, file):
-    objects = [one for one in yaml.safe_load_all(file.read_text()) if one]
+    objects = documents(file)
     for one in objects:  # all into the namespace of this test; theirs may be in use
         one["metadata"].pop("namespace", None)
-    objects = [one for one in objects if one["kind"] != "Namespace"]
+    objects = [one for one in objects if one["kind"] not in SHARED]
     for outcome in ("created", "unchanged", "unchanged"):
         lines = defined("apply", "-f", "-", stdin=objects).out.splitlines()
         assert len(lines) == len(objects)
