@@ -41,7 +41,7 @@ INTERRUPTED = 130
 HELP = (
     "Exit codes: 0 reached the asked state, 1 unexpected error, 2 usage, 3 degraded, aborted or gate failed, "
     "4 time-out or still progressing, 5 paused and waiting for a person, 6 not found, 7 refused or conflict, "
-    "8 cluster not reachable, 9 forbidden, 130 interrupted."
+    "8 cluster not reachable, 9 forbidden, 10 imported with differences, 130 interrupted."
 )
 
 

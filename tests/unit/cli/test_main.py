@@ -28,24 +28,47 @@ def test_help_imports_nothing_heavy_and_names_every_command_and_exit_code():
     assert not modules & set(HEAVY)
     for command in ("get", "list", "status", "promote", "abort", "retry", "undo", "pause", "restart", "set"):
         assert f"\n  {command} " in shown
-    for command in ("lint", "completion", "version", "sandbox"):
+    for command in ("lint", "completion", "version", "sandbox", "chaos", "load", "import"):
         assert f"\n  {command} " in shown
     assert "130" in shown
 
 
-def test_asking_a_cluster_imports_neither_asyncio_nor_pydantic_nor_rich(tmp_path):
+@pytest.mark.parametrize("words", [["chaos"], ["chaos", "run"], ["chaos", "schedule"], ["load", "run"]])
+def test_help_of_groups_imports_nothing_heavy_either(words):
+    modules, shown = modules_after(*words, "--help")
+
+    assert not modules & set(HEAVY)
+    assert "Usage: " in shown
+
+
+@pytest.mark.parametrize("words", [["get", "a"], ["chaos", "list"], ["chaos", "get", "a"], ["chaos", "halt"]])
+def test_asking_a_cluster_imports_neither_asyncio_nor_pydantic_nor_rich(words, tmp_path):
     config = tmp_path / "config"
     config.write_text(
         "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:9'}}]\n"
         "contexts: [{name: x, context: {cluster: c}}]\ncurrent-context: x\n"
     )
-    modules, _ = modules_after("get", "a", "--kubeconfig", str(config))
+    modules, _ = modules_after(*words, "--kubeconfig", str(config))
 
     assert not modules & {"rich", "asyncio", "pydantic", "kubernetes"}
 
 
 def test_every_command_has_help_with_examples(capsys):
-    for words in (["get"], ["promote"], ["set", "image"], ["sandbox", "up"], ["lint"], ["completion"]):
+    chaos = [
+        ["chaos", name]
+        for name in ("run", "list", "get", "stop", "report", "preflight", "halt", "resume", "reap")
+    ]
+    schedules = [["chaos", "schedule", name] for name in ("list", "run", "suspend", "resume")]
+    others = [
+        ["get"],
+        ["promote"],
+        ["set", "image"],
+        ["sandbox", "up"],
+        ["lint"],
+        ["completion"],
+        ["load", "run"],
+    ]
+    for words in (*others, *chaos, *schedules):
         assert run([*words, "--help"]) == 0
         shown = capsys.readouterr().out
         assert "Examples:" in shown
