@@ -154,7 +154,7 @@ async def test_a_run_that_is_stopped_early_is_undone_at_once(kube: HttpKube) -> 
     await kube.patch(CHAOS_RUNS, SPACE, "stopped", {"spec": {"abort": True}})
     status = await seen(kube, "stopped", is_completed)
     assert states(status) == {"Reverted"}, yaml.safe_dump(status)
-    assert "stood still" in status["receipts"][0]["gone"]
+    assert "no effect any more" in status["receipts"][0]["gone"]
     assert not (await kube.list(ENVOY_FILTERS, SPACE)).items
 
 
