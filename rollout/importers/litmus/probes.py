@@ -166,8 +166,8 @@ def _cmd(reader: Reader, at: Path, timeout: float, cmd_image: str) -> dict[str, 
         )
     reader.approximate(
         at,
-        f"its pod has {_text(timeout + STARTING)}: {_text(timeout)} of the probe and {_text(STARTING)} to start, "
-        "which Litmus' probe need not",
+        f"its pod may take {_text(timeout + STARTING)}: {_text(timeout)} for the probe, as in Litmus, and "
+        f"{_text(STARTING)} to start",
     )
     argv = _argv(reader, (*at, "command"), command)
     return {

@@ -183,7 +183,7 @@ def test_a_commands_pod_gets_time_to_start_beyond_the_probes_own() -> None:
     experiment(obj)["spec"]["probe"] = [CMD]
     result = imported(obj)
     assert result.objects[0]["spec"]["probes"][0]["provider"]["cmd"]["timeout"] == "40s"
-    assert any("its pod has 40s" in text for text in said(result, "approximate"))
+    assert any("its pod may take 40s" in text for text in said(result, "approximate"))
 
 
 def test_striking_requests_at_all_pods_says_what_the_cluster_must_allow_and_what_proves_it() -> None:
