@@ -15,9 +15,10 @@ from rollout.controller import journal
 from rollout.core.actions import PatchReplicaSet
 from rollout.core.observed import hash_label
 from rollout.plan import bluegreen, canary, decide, diff, draft, plan, sets, steps
+from rollout.traffic import gateway
 from tests.simulation.run import simulate
 from tests.simulation.scenario import Command, Scenario
-from tests.stories.objects import ISTIO_SUBSETS, analysis
+from tests.stories.objects import HTTP_ROUTE, ISTIO_SUBSETS, analysis
 from tests.stories.objects import canary as canary_strategy
 
 UPDATE = Command(10.0, "image", "web:v2")
@@ -50,6 +51,21 @@ def beside(*commands: Command, **fields: Any) -> Scenario:
     )
 
 
+def by_route(*commands: Command) -> Scenario:
+    """A release by an HTTPRoute whose Gateway takes its time."""
+    strategy = canary_strategy(
+        {"setWeight": 40},
+        {"pause": {}},
+        trafficRouting=HTTP_ROUTE,
+        canaryService="web-canary",
+        stableService="web-stable",
+        abortScaleDownDelaySeconds=5,
+    )
+    return Scenario(
+        seed=3, style="route", strategy=strategy, replicas=5, commands=(UPDATE, *commands), gateway=20.0
+    )
+
+
 @pytest.fixture(autouse=True)
 def _unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "check", lambda *_: None)
@@ -63,6 +79,13 @@ def test_without_mutants_nothing_is_caught() -> None:
     assert simulate(release()) == []
     assert simulate(beside(prePromotionAnalysis=analysis())) == []
     assert simulate(release(Command(30.0, "abort"), steps_=({"setWeight": 40}, {"pause": {}}))) == []
+    assert simulate(by_route(Command(90.0, "abort"))) == []
+    assert simulate(by_route(Command(90.0, "promote-full"))) == []
+
+
+def test_a_weight_that_counts_before_the_gateway_serves_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway, "unserved", lambda route: "")
+    assert caught(by_route(), "I4")
 
 
 def test_shrinking_stable_before_the_traffic_has_moved(monkeypatch: pytest.MonkeyPatch) -> None:

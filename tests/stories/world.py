@@ -104,7 +104,7 @@ class World:
         self.stall: dict[str, bool] = {}
         """Queries that are not answered at all any more."""
         self.judge = Judge(self.storage, clock)
-        self.gateway = GatewayModel(self.storage, clock)
+        self.gateway = GatewayModel(self.storage, clock, self.rules)
         self.writes = 0
         self.crashes = 0
         self.events = PlainRecorder()
