@@ -117,6 +117,24 @@ class ScalingDown(Plain):
         )
 
 
+def remaining(how: ScaleDown, replicas: int) -> int:
+    """How many of the replicas stay; by percent at least one goes."""
+    return (
+        how.replicas if how.replicas is not None else replicas - max(1, replicas * (how.percent or 0) // 100)
+    )
+
+
+def leaving(fault: Fault, run: ChaosRun, world: World) -> int:
+    """How many pods a scaleDown takes away; 0 where there is nothing to scale."""
+    target = receipts.target_of(fault, run)
+    ref = target.workload_ref
+    found = workload(ref, target.namespace or run.metadata.namespace, world) if ref is not None else None
+    if found is None or fault.scale_down is None:
+        return 0
+    replicas = _replicas(found[1])
+    return max(0, replicas - remaining(fault.scale_down, replicas))
+
+
 def _planned(obj: Object, fault: Fault, run: ChaosRun, world: World) -> Undo | str:
     """To how many replicas the fault brings the workload; or why it must not."""
     how, original, ready = fault.scale_down or ScaleDown(), _replicas(obj), _ready(obj)
@@ -125,9 +143,7 @@ def _planned(obj: Object, fault: Fault, run: ChaosRun, world: World) -> Undo | s
         return "scaleDown needs exactly one of replicas and percent"
     if how.percent is not None and not 1 <= how.percent <= 100:
         return f"percent must be 1..100, not {how.percent}"
-    wanted = (
-        how.replicas if how.replicas is not None else original - max(1, original * (how.percent or 0) // 100)
-    )
+    wanted = remaining(how, original)
     if not 0 <= wanted < original:
         return f"{name} has {original} replicas: {wanted} is not fewer"
     if (owner := controller_of(obj, world)) is not None:

@@ -14,7 +14,7 @@ from chaos.faults.base import Kinds
 from chaos.faults.pods import ready
 from chaos.faults.receipts import kind_of, target_of
 from chaos.observed import Observed, World
-from chaos.plan.choose import Choice, choose, claims, merged
+from chaos.plan.choose import Choice, choose_all, claims, merged
 from chaos.plan.probes import plans
 from chaos.plan.steps import planned_seconds
 from chaos.plan.switch import active, caps, over_caps
@@ -45,10 +45,12 @@ def admit(seen: Observed, kinds: Kinds, seed: int) -> Admission:
         return Admission()
     if said := "; ".join(_shut(run, seen.world)):
         return Admission(missing=said)
-    choices = _choices(run, seen.world, seed)
-    for one in choices:
-        if one.problem:
-            return Admission(missing=f"fault {one.fault.name}: {one.problem}")
+    choices: list[Choice] = []
+    for step in run.spec.steps:
+        chosen, problem = choose_all(step.faults, run, seen.world, seed)
+        if problem:
+            return Admission(missing=problem)
+        choices += chosen
     victims = merged((), choices)
     if obstacles := tuple(_obstacles(seen, kinds)):
         return Admission(victims=victims, missing="; ".join(obstacles), preflight=obstacles)
@@ -91,10 +93,6 @@ def _shut(run: ChaosRun, world: World) -> Iterator[str]:
             )
 
 
-def _choices(run: ChaosRun, world: World, seed: int) -> list[Choice]:
-    return [choose(fault, run, world, seed) for step in run.spec.steps for fault in step.faults]
-
-
 def _obstacles(seen: Observed, kinds: Kinds) -> Iterator[str]:
     for step in seen.run.spec.steps:
         for fault in step.faults:
@@ -112,7 +110,7 @@ def _obstacles(seen: Observed, kinds: Kinds) -> Iterator[str]:
 def _beside(seen: Observed, victims: tuple[Victim, ...]) -> str:
     """What of the other runs stands in the way: caps over all of them, and what they hold."""
     said = _capped(seen, victims, seen.others)
-    return said or _held(claims(seen.run, victims), active(seen.others))
+    return said or _held(claims(seen.run, victims, seen.world), active(seen.others), seen.world)
 
 
 def _capped(seen: Observed, victims: tuple[Victim, ...], others: Iterable[ChaosRun]) -> str:
@@ -123,9 +121,9 @@ def _capped(seen: Observed, victims: tuple[Victim, ...], others: Iterable[ChaosR
     return f"{said} (spec.caps of ChaosSwitch {SWITCH_NAME})" if said else ""
 
 
-def _held(wanted: set[tuple[str, str, str]], others: Iterable[ChaosRun]) -> str:
+def _held(wanted: set[tuple[str, str, str]], others: Iterable[ChaosRun], world: World) -> str:
     for other in others:
-        for family, namespace, workload in sorted(wanted & claims(other, other.status.victims)):
+        for family, namespace, workload in sorted(wanted & claims(other, other.status.victims, world)):
             return (
                 f"{workload} in {namespace} is under a fault of the family {family!r} by {other.metadata.key}"
             )

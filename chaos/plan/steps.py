@@ -9,7 +9,7 @@ import msgspec
 from chaos.faults.base import Context, Refusal
 from chaos.faults.pods import alive, pod_of
 from chaos.faults.receipts import kind_of, receipt_id
-from chaos.plan.choose import Choice, choose, merged
+from chaos.plan.choose import Choice, beyond, choose, choose_all, merged
 from chaos.plan.draft import OVER, Draft, moment, whole_seconds
 from chaos.plan.workloads import missing
 from rollout.api.chaos import ChaosRunSpec, Fault, Receipt, Victim
@@ -39,10 +39,9 @@ def planned_seconds(spec: ChaosRunSpec) -> float:
 def begin_step(draft: Draft, index: int) -> str:
     """Choose the victims of a step anew and begin it; or say why it may not begin."""
     faults = draft.spec.steps[index].faults
-    choices = [choose(fault, draft.run, draft.seen.world, draft.status.seed or 0) for fault in faults]
-    for one in choices:
-        if one.problem:
-            return f"fault {one.fault.name}: {one.problem}"
+    choices, problem = choose_all(faults, draft.run, draft.seen.world, draft.status.seed or 0)
+    if problem:
+        return problem
     draft.set(
         step=index,
         step_started_at=timestamp(whole_seconds(draft.now)),
@@ -106,12 +105,21 @@ def _again(draft: Draft, fault: Fault, pool: list[Victim], number: int) -> list[
     world = draft.seen.world
     if target.retarget == "Frozen":
         return [one for one in pool if (pod := pod_of(one, world)) is not None and alive(pod)]
-    choice: Choice = choose(fault, draft.run, world, (draft.status.seed or 0) + number)
-    if choice.problem:
-        draft.note("RoundSkipped", f"fault {fault.name}: {choice.problem}")
+    choice = choose(fault, draft.run, world, (draft.status.seed or 0) + number)
+    if problem := choice.problem or beyond(draft.spec.limits, [choice, *_beside(draft, fault)], world):
+        draft.note("RoundSkipped", f"fault {fault.name}: {problem}")
         return []
     draft.set(victims=merged(draft.status.victims, [choice]))
     return list(choice.victims)
+
+
+def _beside(draft: Draft, fault: Fault) -> list[Choice]:
+    """What the other faults of the step are doing."""
+    others = [one for one in draft.spec.steps[draft.status.step].faults if one.name != fault.name]
+    return [
+        Choice(other, tuple(one for one in draft.status.victims if other.name in one.faults))
+        for other in others
+    ]
 
 
 def _next_one(draft: Draft, here: list[Receipt], pool: list[Victim]) -> list[Victim]:

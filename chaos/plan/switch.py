@@ -56,6 +56,10 @@ def switch_status(switch: ChaosSwitch, runs: Iterable[ChaosRun]) -> ChaosSwitchS
     )
 
 
+Harmed = tuple[ChaosRun, Sequence[Victim]]
+"""A run, and whom it harms."""
+
+
 def over_caps(
     run: ChaosRun,
     victims: Sequence[Victim],
@@ -84,18 +88,18 @@ def over_caps(
         if _exceeds(len(there) + 1, limit.runs_per_namespace):
             cap = f"{limit.runs_per_namespace} run(s) in the namespace {namespace}"
             return f"{_names(there)} at work already, and the cap is {cap}"
-        if why := _too_many_pods(namespace, victims, beside, limit, ready.get(namespace, 0)):
+        if why := _too_many_pods(
+            namespace, [(run, victims), *_victims(beside)], limit, ready.get(namespace, 0)
+        ):
             return why
-    total = len(_pods([*victims, *_victims(beside)]))
+    total = len(_pods([(run, victims), *_victims(beside)]))
     if _exceeds(total, limit.pods_per_cluster):
         return f"{total} pods would be harmed at one time, the cap is {limit.pods_per_cluster} in the cluster"
     return ""
 
 
-def _too_many_pods(
-    namespace: str, victims: Sequence[Victim], beside: Sequence[ChaosRun], limit: Caps, ready: int
-) -> str:
-    pods = _pods(one for one in [*victims, *_victims(beside)] if one.namespace == namespace)
+def _too_many_pods(namespace: str, harmed: Iterable[Harmed], limit: Caps, ready: int) -> str:
+    pods = _pods((run, [one for one in some if one.namespace == namespace]) for run, some in harmed)
     if _exceeds(len(pods), limit.pods_per_namespace):
         cap = f"{limit.pods_per_namespace} in the namespace {namespace}"
         return f"{len(pods)} pods would be harmed at one time, the cap is {cap}"
@@ -112,12 +116,22 @@ def places(run: ChaosRun) -> set[str]:
     }
 
 
-def _victims(runs: Iterable[ChaosRun]) -> list[Victim]:
-    return [victim for run in runs for victim in run.status.victims]
+def _victims(runs: Iterable[ChaosRun]) -> list[Harmed]:
+    return [(run, run.status.victims) for run in runs]
 
 
-def _pods(victims: Iterable[Victim]) -> set[str]:
-    return {one.uid or f"{one.namespace}/{one.name}" for one in victims if one.kind == "Pod"}
+def _pods(harmed: Iterable[Harmed]) -> set[str]:
+    """The pods, each once; but those of a scaleDown stand for others, which nobody knows before: they count beside."""
+    found = set()
+    for run, victims in harmed:
+        scales = {one.name for step in run.spec.steps for one in step.faults if one.scale_down is not None}
+        for one in victims:
+            name = one.uid or f"{one.namespace}/{one.name}"
+            if one.kind == "Pod" and (not one.faults or set(one.faults) - scales):
+                found.add(name)
+            if one.kind == "Pod" and scales & set(one.faults):
+                found.add(f"{run.metadata.uid} scales {name}")
+    return found
 
 
 def _exceeds(number: int, cap: int | None) -> bool:

@@ -27,6 +27,26 @@ def root_name(pod: Object, world: World) -> str:
     return name
 
 
+def top(namespace: str, owner: str, world: World) -> str:
+    """What is at the top above what controls a pod (as `owner_name` says it); itself when nothing is."""
+    kind, _, name = owner.partition("/")
+    obj = world.get(WORKLOADS[kind], namespace, name) if kind in WORKLOADS else None
+    above = controller_of(obj, world) if obj is not None else None
+    while above is not None:
+        resource, obj = above
+        owner = f"{resource.kind}/{key_of(obj).name}"
+        above = controller_of(obj, world)
+    return owner
+
+
+def replicas_of(namespace: str, root: str, world: World) -> int:
+    """How many pods the workload is to have; 0 when that is not known."""
+    kind, _, name = root.partition("/")
+    obj = world.get(WORKLOADS[kind], namespace, name) if kind in WORKLOADS else None
+    replicas = spec(obj).get("replicas") if obj is not None else 0
+    return 1 if replicas is None else int(replicas)
+
+
 def ready_of(namespace: str, owner: str, world: World) -> list[Object]:
     """The ready pods that `owner` (as `owner_name` says it) controls."""
     return [pod for pod in world.of(PODS, namespace) if ready(pod) and owner_name(pod) == owner]

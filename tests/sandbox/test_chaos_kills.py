@@ -42,7 +42,7 @@ from tests.sandbox.release_support import PATIENCE, ROOT, command, processes_nam
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 SPACE = "chaos-kills"
 GRACE = timedelta(seconds=30)
-SIZES = {"evicted": 3, "killed": 2, "scaled": 3, "payments": 2, "caller": 1}
+SIZES = {"evicted": 3, "killed": 6, "scaled": 3, "payments": 2, "caller": 1}
 MESH = ("slow", "slow-dependency")
 FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
     "evict": ("evicted", {"podDelete": {}}),

@@ -113,7 +113,7 @@ def test_a_share_of_the_workload_is_counted_over_all_its_versions():
     victims = choose(KILL, run(target={"podNames": ["a0", "a1", "a2"], "count": 3}), seen, 1)
 
     assert "3 of 4 ready pods would be harmed, limits.maxPercent is 50" in victims.problem
-    assert beyond(Limits(max_percent=75), KILL, victims.victims, seen) == ""
+    assert beyond(Limits(max_percent=75), [victims], seen) == ""
 
 
 def test_a_victim_of_two_faults_stands_once_in_the_list_and_a_new_choice_replaces_the_old():
