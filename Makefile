@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv check format test bench demo demo-chaos kind-demo clean lock prometheus
+.PHONY: help venv check format test bench chart demo demo-chaos helm kind-demo clean lock prometheus
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,6 +29,14 @@ format: $(STAMP)  ## format the code and apply safe fixes
 
 test: $(STAMP) prometheus  ## install what the tests need, and run them
 	$(BIN)/pytest -n 2 -m "not slow"
+
+helm:  ## build helm into the user's cache, unless it is there (needs Go; a minute)
+	@tools/get_helm.sh >/dev/null
+
+chart: $(STAMP) helm  ## lint and render the charts, and run their tests (the slow ones, too)
+	@$(BIN)/python tools/chart.py check
+	@$(BIN)/python tools/image_lock.py check
+	$(BIN)/pytest -n 2 tests/chart
 
 prometheus: $(STAMP)  ## fetch Prometheus into the user's cache, unless it is there
 	@tools/get_prometheus.sh
