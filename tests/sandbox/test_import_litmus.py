@@ -105,8 +105,9 @@ async def ended(ground: Ground, kube: HttpKube, name: str) -> Object:
     """The status of a run at its end."""
     path = "jsonpath={.status.phase}=Completed"
     await kubectl(ground, "wait", f"--for={path}", f"chaosrun/{name}", "--timeout=55s")
-    run = await kube.get(CHAOS_RUNS, "default", name)
-    assert not run["metadata"].get("finalizers"), "nothing is owed any more"
+    async with asyncio.timeout(PATIENCE):  # until nothing is owed any more
+        while (run := await kube.get(CHAOS_RUNS, "default", name))["metadata"].get("finalizers"):
+            await asyncio.sleep(0.1)
     return dict(run["status"])
 
 
