@@ -250,3 +250,23 @@ def test_the_reaper_has_what_the_example_of_the_docs_has():
     example = next(one for one in docs if one["kind"] == "ClusterRole")
     chart = named(rendered("everything"), "ClusterRole", "surefoot-reaper")
     assert grants(chart["rules"]) == grants(example["rules"])
+
+
+def test_the_table_of_the_docs_has_every_role_with_every_resource():
+    text = (ROOT / "docs/install.md").read_text()
+    rows: dict[str, str] = {}
+    current = ""
+    for line in text.splitlines():
+        if line.startswith(("| `", "| | |")):
+            first, _, rest = line.removeprefix("|").strip().partition("|")
+            current = first.strip(" `") or current
+            rows[current] = rows.get(current, "") + rest
+    shown = {f"surefoot-{name}": row for name, row in rows.items()}
+    for one in roles(rendered("everything")):
+        name = one["metadata"]["name"]
+        if name in PEOPLE or name == "surefoot-kubernetes-metric":
+            continue
+        for grant in grants(one["rules"]):
+            plural = grant.resource.partition("/")[0]
+            assert plural in shown[name], f"{name}: {grant}"
+            assert grant.verb in shown[name], f"{name}: {grant}"
