@@ -201,6 +201,17 @@ def _evict(draft: Draft, receipt: Receipt) -> None:
         )
 
 
+def to_be_evicted(draft: Draft) -> list[str]:
+    """The pods with a fault that could not be shown to be gone, while they are there; and why, if that is known."""
+    found = []
+    for one in draft.status.receipts:
+        pod = pod_of(one.victim, draft.seen.world) if one.victim.kind == "Pod" else None
+        if one.state == "Unverified" and pod is not None and alive(pod):
+            why = f" ({one.message})" if one.message else ""
+            found.append(f"Pod/{one.victim.name} is still to be evicted{why}")
+    return found
+
+
 def _refused(draft: Draft, receipt: Receipt, why: str) -> Receipt:
     draft.tell("FaultRefused", f"{receipt.id}: {why}", warning=True)
     return msgspec.structs.replace(receipt, state="Refused", message=why)

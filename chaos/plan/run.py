@@ -365,7 +365,8 @@ def _waits_for(draft: Draft) -> str:
         return ""
     places = sorted({(one.namespace, one.workload) for one in draft.status.victims if one.workload})
     world = draft.seen.world
-    return "; ".join(said for namespace, name in places if (said := missing(namespace, name, world)))
+    lacking = [said for namespace, name in places if (said := missing(namespace, name, world))]
+    return "; ".join([*receipts.to_be_evicted(draft), *lacking])
 
 
 def _recovery_end(draft: Draft, ended: datetime) -> list[datetime]:
