@@ -120,21 +120,21 @@ async def shares(world: World) -> None:
 
 
 async def gateway_canary(world: World) -> None:
-    """v1, then v2 through two weights of an HTTPRoute and a pause; then v3 that its analysis refuses."""
+    """v1, then v2 through a weight of an HTTPRoute and a pause; then v3 that its analysis refuses."""
     world.images["*"] = Behaviour(ready_in=1.0)
     world.apply(*gateway())
     fields = {"canaryService": "web-canary", "stableService": "web-stable", "trafficRouting": HTTP_ROUTE}
     delays = {"scaleDownDelaySeconds": 5, "abortScaleDownDelaySeconds": 4}
-    steps = ({"setWeight": 20}, {"pause": {"duration": 3}}, {"setWeight": 60}, {"analysis": analysis()})
-    world.apply(rollout(canary(*steps, **fields, **delays)))
+    steps = ({"setWeight": 20}, {"pause": {"duration": 3}}, {"analysis": analysis()})
+    world.apply(rollout(canary(*steps, **fields, **delays), replicas=3))
     await world.phase("web", "Healthy")
     world.set_image("web", "web:v2")
     await world.phase("web", "Healthy")
-    await world.until("v1 gone", lambda: world.sets() == {"web:v1": 0, "web:v2": 5}, within=120)
+    await world.until("v1 gone", lambda: world.sets() == {"web:v1": 0, "web:v2": 3}, within=120)
     world.judge.verdicts["web-"] = "Failed"
     world.set_image("web", "web:v3")
     await world.phase("web", "Degraded")
-    gone = {"web:v1": 0, "web:v2": 5, "web:v3": 0}
+    gone = {"web:v1": 0, "web:v2": 3, "web:v3": 0}
     await world.until("v3 gone", lambda: world.sets() == gone, within=120)
     backends = world.gateway.served[Key(NAMESPACE, "web")]["rules"][1]["backendRefs"]
     assert [one["weight"] for one in backends] == [100, 0]
