@@ -17,7 +17,7 @@ from chaos.faults.pods import alive, pod_of, ready
 from chaos.faults.receipts import fault_named
 from chaos.plan.choose import floor
 from chaos.plan.draft import OVER, Draft, moment, noted
-from chaos.plan.workloads import owner_name, ready_of
+from chaos.plan.workloads import owner_name, ready_below, ready_of, top
 from rollout.api.chaos import FINALIZER, ChaosRun, ChaosRunStatus, Fault, Receipt
 from rollout.api.meta import duration, timestamp
 from rollout.core.validate_chaos import FAMILY
@@ -94,6 +94,8 @@ def _inject(draft: Draft, receipt: Receipt, kind: Kind | None, taken: dict[tuple
 def _held(draft: Draft, receipt: Receipt, taken: dict[tuple[str, str], int]) -> str:
     """Why a pod may not be taken at this moment: its workload would keep too few that are ready."""
     victim, world = receipt.victim, draft.seen.world
+    if receipt.kind == "scaleDown":
+        return _held_as_a_whole(draft, receipt, taken)
     if FAMILY.get(receipt.kind) != "pods" or victim.kind != "Pod":
         return ""
     pod = pod_of(victim, world)
@@ -106,7 +108,21 @@ def _held(draft: Draft, receipt: Receipt, taken: dict[tuple[str, str], int]) -> 
     least = floor(draft.spec.limits)
     if left < least:
         return f"{owner} would keep {left} ready pods, and {least} must stay"
-    taken[place] = taken.get(place, 0) + ready(pod)
+    for each in {place, (victim.namespace, top(victim.namespace, owner, world))}:
+        taken[each] = taken.get(each, 0) + ready(pod)
+    return ""
+
+
+def _held_as_a_whole(draft: Draft, receipt: Receipt, taken: dict[tuple[str, str], int]) -> str:
+    """The same for a workload that is to be scaled down: pods may have been lost since that was planned."""
+    victim, undo = receipt.victim, receipt.undo
+    place = victim.namespace, f"{victim.kind}/{victim.name}"
+    fewer = int(undo.get("original") or 0) - int(undo.get("replicas") or 0)
+    left = len(ready_below(*place, draft.seen.world)) - taken.get(place, 0) - fewer
+    least = floor(draft.spec.limits)
+    if left < least:
+        return f"{place[1]} would keep {max(left, 0)} ready pods, and {least} must stay"
+    taken[place] = taken.get(place, 0) + fewer
     return ""
 
 
