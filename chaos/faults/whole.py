@@ -22,7 +22,8 @@ PARTIAL = (
     "their own, and users' pods are not changed"
 )
 INSTEAD = (
-    "target.percent: 100, the share of requests in the fault's own percent; or podDelete for single pods"
+    "target.percent: 100 (and a limits.maxPercent that allows it), with a share of the requests in the fault's own "
+    "percent where it has one; or podDelete for single pods"
 )
 
 
@@ -83,8 +84,9 @@ def obstacles(fault: Fault, run: ChaosRun, world: World, pods: Sequence[Object])
 def _wanted(target: Target, there: int) -> int:
     """How many pods the target would choose at most."""
     if target.percent is not None:
-        rounded_up = -(-there * target.percent // 100)
-        return max(1, rounded_up if target.rounding == "Up" else there * target.percent // 100)
+        share = there * target.percent
+        rounded = {"Down": share // 100, "Up": -(-share // 100), "Nearest": (share + 50) // 100}
+        return max(1, rounded[target.rounding])
     if target.count is not None:
         return target.count
     return 1

@@ -389,3 +389,11 @@ def test_the_target_of_the_fault_itself_counts() -> None:
     narrow = {"target": {"podNames": ["web-v1-0"], "percent": 100}, **LATENCY}
     case = Case(narrow)
     assert "all pods of a version" in case.refused(world(SEEN), "web-v1-0")
+
+
+@pytest.mark.parametrize(("rounding", "refused"), [("Down", True), ("Nearest", False), ("Up", False)])
+def test_a_share_that_rounds_to_the_whole_version_is_not_refused(rounding: str, *, refused: bool) -> None:
+    role = {"kind": "Rollout", "name": "web", "role": "canary"}
+    case = Case(LATENCY, target={"workloadRef": role, "percent": 80, "rounding": rounding})
+    said = [one for one in case.obstacles(world(SEEN)) if "share of its pods" in one]
+    assert bool(said) is refused
