@@ -28,6 +28,7 @@ from rollout.api.resources import (
     ENVOY_FILTERS,
     NAMESPACES,
     NETWORK_POLICIES,
+    PODS,
     SERVICES,
 )
 from rollout.cli.sandbox_parts import controller_command, our_crds
@@ -42,7 +43,7 @@ from tests.sandbox.release_support import PATIENCE, ROOT, command, processes_nam
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 SPACE = "chaos-kills"
 GRACE = timedelta(seconds=30)
-SIZES = {"evicted": 3, "killed": 6, "scaled": 3, "payments": 2, "caller": 1}
+SIZES = {"evicted": 3, "killed": 8, "scaled": 3, "payments": 2, "caller": 1}
 MESH = ("slow", "slow-dependency")
 FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
     "evict": ("evicted", {"podDelete": {}}),
@@ -146,7 +147,12 @@ class Place:
 
     async def begin(self, seconds: int) -> None:
         for name, (workload, fault) in FAULTS.items():
-            await self.kube.create(CHAOS_RUNS, SPACE, a_run(name, workload, fault, seconds))
+            run = a_run(name, workload, fault, seconds)
+            if name == "kill":
+                # A container that was killed before would be started again only after a while.
+                pods = (await self.kube.list(PODS, SPACE, labels="app=killed")).items
+                run["spec"]["target"]["podNames"] = [min(pods, key=restarts)["metadata"]["name"]]
+            await self.kube.create(CHAOS_RUNS, SPACE, run)
 
     async def until(self, holds: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
         try:
@@ -266,6 +272,11 @@ def a_run(name: str, workload: str, fault: Object, seconds: int) -> Object:
             "steps": [{"faults": [{"name": name, **fault}]}],
         },
     }
+
+
+def restarts(pod: Object) -> int:
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    return sum(int(one.get("restartCount") or 0) for one in statuses)
 
 
 def receipts(run: Object) -> list[Object]:
