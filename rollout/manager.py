@@ -189,6 +189,7 @@ class Manager:
             instance_id=config.instance_id,
             workers=config.workers,
             recorder=counted,
+            identity=self._elector.identity,
             on_reconcile=self._metrics.reconcile("rollout"),
         )
         self._analysis = AnalysisController(

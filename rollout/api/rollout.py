@@ -23,6 +23,7 @@ SCALE_DOWN_DEADLINE = "scale-down-deadline"
 MANAGED_BY = "argo-rollouts.argoproj.io/managed-by-rollouts"
 WORKLOAD_GENERATION = "rollout.argoproj.io/workload-generation"
 INSTANCE_ID = "argo-rollouts.argoproj.io/controller-instance-id"
+TURN = "surefoot.dev/turn"
 
 DEFAULT_PROGRESS_DEADLINE_SECONDS = 600
 DEFAULT_REVISION_HISTORY_LIMIT = 10

@@ -19,6 +19,7 @@ from rollout.api.rollout import INSTANCE_ID, Rollout, RolloutStatus
 from rollout.controller.caches import Caches
 from rollout.controller.journal import Journal
 from rollout.controller.pace import Pace
+from rollout.controller.turns import Turns
 from rollout.controller.workload import resolve
 from rollout.core.observed import Observed
 from rollout.core.problem import Problem
@@ -43,7 +44,10 @@ class Recorder(Protocol):
 
 
 class RolloutController:
-    """Reconciles Rollouts. `caches` run before and independently of `run`: a standby keeps them warm."""
+    """Reconciles Rollouts. `caches` run before and independently of `run`: a standby keeps them warm.
+
+    `identity` is unique to this process and this start of it; one is drawn when it is left out.
+    """
 
     def __init__(
         self,
@@ -54,6 +58,7 @@ class RolloutController:
         instance_id: str = "",
         workers: int = 10,
         recorder: Recorder | None = None,
+        identity: str = "",
         on_reconcile: Callable[[str, float], None] | None = None,
         on_plan: Callable[[Key, Plan], None] | None = None,
     ) -> None:
@@ -65,6 +70,7 @@ class RolloutController:
         self.caches = Caches(kube, clock, namespaces)
         self.fresh = Fresh((one.store for one in self.caches.informers.values()), clock=clock)
         self._pace = Pace(clock)
+        self._turns = Turns(clock, identity or clock.uid())
         self._journal = Journal(kube, clock)
         self._validated: dict[Key, tuple[str, int, tuple[Problem, ...]]] = {}
         self.runner: Runner[Key] = Runner(
@@ -95,6 +101,7 @@ class RolloutController:
             self._validated.pop(key, None)
             self.fresh.forget(key)
             self._pace.forget(key)
+            self._turns.forget(key)
             self._journal.forget(key)
             return None
         now = self._clock.now()
@@ -132,9 +139,19 @@ class RolloutController:
             self._on_plan(key, decision)
         kube = self.fresh.kube(key, self._kube)
         patch = codec.merge_diff(codec.plain(rollout.status), codec.plain(decision.status))
+        # A complaint about the spec, or about ourselves, is a status and nothing else: anybody may say it.
+        complains = (decision.problems or decision.broken) and not decision.actions
+        acts = bool(decision.actions or patch) and not complains
+        if not acts:
+            self._turns.rest(key)
+        elif wait := self._turns.wait(seen):
+            return After(wait)
         if (decision.actions or patch) and (wait := self._pace.wait(key)):
             log.warning("this Rollout is written to too often; waiting", seconds=round(wait, 3))
             return After(wait)
+        if acts and (first := self._turns.first(seen)):
+            await effects.apply(first, rollout, kube)
+            return After(0.0)
         if decision.outcome is not None:
             await self._journal.note(seen, decision.outcome)
         version = await effects.apply(decision.actions, rollout, kube)

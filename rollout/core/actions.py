@@ -64,6 +64,16 @@ class PatchRoute(Value, frozen=True):
     binds: tuple[str, str] | None = None
 
 
+class Stamp(Value, frozen=True):
+    """Write the number of our turn into an object, so that what others have decided from older versions fails."""
+
+    resource: Resource
+    namespace: str
+    name: str
+    resource_version: str
+    value: str
+
+
 class StartRun(Value, frozen=True):
     """A new AnalysisRun. Its name is computed, so "already exists" (and ours) means done."""
 
@@ -117,6 +127,7 @@ Action = (
     | DeleteReplicaSet
     | PointService
     | PatchRoute
+    | Stamp
     | StartRun
     | RetireRun
     | TerminateRun

@@ -11,7 +11,7 @@ from typing import Any
 
 from rollout.api.meta import metadata
 from rollout.api.resources import ANALYSIS_RUNS, REPLICA_SETS, ROLLOUTS, SERVICES, Resource
-from rollout.api.rollout import HASH_LABEL, MANAGED_BY, Rollout
+from rollout.api.rollout import HASH_LABEL, MANAGED_BY, TURN, Rollout
 from rollout.core.actions import (
     Action,
     CreateReplicaSet,
@@ -24,6 +24,7 @@ from rollout.core.actions import (
     PointService,
     RetireRun,
     ScaleWorkload,
+    Stamp,
     StartRun,
     TerminateRun,
 )
@@ -83,6 +84,9 @@ async def _apply(action: Action, rollout: Rollout, kube: Kube) -> None:
             await kube.patch(SERVICES, namespace, name, {"metadata": meta, "spec": selector})
         case PatchRoute(resource=resource, namespace=where, name=name, operations=operations):
             await _patch_route(resource, where, name, operations, kube)
+        case Stamp(resource=resource, namespace=where, name=name, resource_version=version, value=value):
+            meta = {"resourceVersion": version, "annotations": {TURN: value}}
+            await kube.patch(resource, where, name, {"metadata": meta})
         case RetireRun(name=name, terminate=terminate):
             body = {"metadata": {"annotations": {SUPERSEDED: "true"}}}
             if terminate:

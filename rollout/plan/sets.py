@@ -22,7 +22,7 @@ from rollout.api.rollout import (
 from rollout.api.workload import ReplicaSet
 from rollout.core.actions import PatchReplicaSet, PatchRollout
 from rollout.core.observed import Observed, hash_label, revision_of, scale_down_deadline
-from rollout.plan import workload
+from rollout.plan import turn, workload
 from rollout.plan.draft import Draft
 from rollout.plan.runs import owner
 
@@ -71,6 +71,7 @@ def new_object(seen: Observed, replicas: int) -> dict[str, Any]:
                 **copied_annotations(rollout.metadata.annotations or {}),
                 REVISION: str(sets.revision),
                 DESIRED_REPLICAS: str(rollout.replicas),
+                **turn.mark(seen),
             },
             "ownerReferences": [owner(seen)],
         },

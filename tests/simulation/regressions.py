@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from tests.simulation.scenario import Command, Scenario
 from tests.stories.objects import ISTIO_HOSTS, ISTIO_SUBSETS, canary
 
@@ -15,6 +17,30 @@ def _routed(
     return Scenario(
         seed=1, style="subsets", strategy=strategy, replicas=replicas, commands=(_UPDATE, *commands)
     )
+
+
+BACK_BY_ONE_PERCENT = Scenario(
+    seed=0,
+    style="services",
+    strategy=canary(
+        {"pause": {"duration": 1}},
+        {"pause": {"duration": 0}},
+        {"setWeight": 100},
+        {"setWeight": 99},
+        canaryService="web-canary",
+        stableService="web-stable",
+        maxSurge=0,
+        maxUnavailable="25%",
+    ),
+    replicas=4,
+    spec={"progressDeadlineSeconds": 60, "progressDeadlineAbort": True},
+    pods={"web:v1": {"ready_in": 6.0, "stops_in": 1.0}},
+    commands=(Command(20.35, "image", "web:v2"), Command(61.93, "image", "web:v1")),
+    faults={50: "lost-reply", 78: "crash-before"},
+    watch={107: "delay"},
+    controllers=2,
+)
+"""Two controllers that work at the same time shrink sets to which the other binds a Service (seed 2454)."""
 
 
 CASES: dict[str, Scenario] = {
@@ -137,4 +163,6 @@ CASES: dict[str, Scenario] = {
     "seed 595: aborted, and then promoted in full": _routed(
         {"setWeight": 10}, {"pause": {}}, commands=(Command(40.0, "abort"), Command(68.0, "promote-full"))
     ),
+    "seed 2454: two controllers, one shrank the set that the other bound a Service to": BACK_BY_ONE_PERCENT,
+    "seed 2454, in another order": replace(BACK_BY_ONE_PERCENT, seed=1),
 }

@@ -57,21 +57,13 @@ def simulate(scenario: Scenario) -> list[str]:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
             wrong.append(f"{error!r}\n" + "".join(traceback.format_exception(error))[-3000:])
     for world in worlds:
-        wrong = [*(rule for rule in world.rules.broken if _counts(rule, scenario)), *wrong]
+        wrong = [*world.rules.broken, *wrong]
     wrong += [
         f"logged as an error: {entry['event']}: {entry.get('error', '')}"
         for entry in logs
         if entry["log_level"] in ("error", "critical")
     ]
     return wrong
-
-
-def _counts(rule: str, scenario: Scenario) -> bool:
-    """With two controllers and no election, one may shrink a set while the other raises its weight or binds to it.
-
-    No write can be preconditioned on two objects at once: only election keeps these rules there.
-    """
-    return scenario.controllers == 1 or not rule.startswith(("I2", "I4", "I5"))
 
 
 class _Noise:

@@ -15,11 +15,13 @@ from rollout.errors import Conflict, Expired, Throttled, Unavailable
 from rollout.runtime.kube import Kube, WatchEvent
 from rollout.runtime.wrap import Change, T, WrappedKube
 
-Kind = Literal["crash-before", "crash-after", "conflict", "lost-reply", "unavailable", "throttled"]
+Kind = Literal["crash-before", "crash-after", "conflict", "lost-reply", "unavailable", "throttled", "late"]
 WatchKind = Literal["drop", "gone", "end", "delay"]
 
 DELAY_SECONDS = 20.0
 """How long a delayed watch keeps its events back."""
+LATE_SECONDS = 25.0
+"""How long a late write is on its way: its process was frozen meanwhile, or the network had it."""
 
 
 class Faults:
@@ -79,6 +81,8 @@ class FaultyKube(WrappedKube):
             case "throttled":
                 _never(sent)
                 raise Throttled("planned: too many requests", after=1.0)
+            case "late":
+                await _on_its_way(sent)
         self._on_send(change)
         result = await sent
         if kind == "crash-after":
@@ -122,6 +126,14 @@ class FaultyKube(WrappedKube):
     async def _die(self) -> None:
         self._crashed.set()
         await asyncio.Event().wait()
+
+
+async def _on_its_way(sent: Awaitable[Any]) -> None:
+    try:
+        await asyncio.sleep(LATE_SECONDS)
+    except asyncio.CancelledError:
+        _never(sent)
+        raise
 
 
 def _never(sent: Awaitable[Any]) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from rollout.api.meta import Key
 from rollout.api.resources import HTTP_ROUTES, SERVICES
-from rollout.api.rollout import HASH_LABEL, MANAGED_BY
+from rollout.api.rollout import HASH_LABEL, MANAGED_BY, TURN
 from rollout.runtime.kube import Object
 from rollout.sandbox.workloads.podmodel import Behaviour
 from tests.stories.objects import HTTP_ROUTE, analysis, canary, gateway, http_route, rollout
@@ -98,7 +98,7 @@ def test_a_good_release_goes_through_its_steps_and_touches_nothing_but_its_weigh
         after = world.get(HTTP_ROUTES, "web")
         assert after["spec"] == before["spec"]
         assert set(after["metadata"]) - set(before["metadata"]) == {"annotations"}
-        assert after["metadata"]["annotations"] == {MANAGED_BY: "web"}
+        assert after["metadata"]["annotations"] == {MANAGED_BY: "web", TURN: "prod/web=1"}
         await world.rest(60)
         assert await world.rest(600) == 0
 
