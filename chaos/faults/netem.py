@@ -43,7 +43,6 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
     rate: int
     hosts: tuple[str, ...]
     ports: tuple[int, ...]
-    image: str
     delay: float = 0.0
     jitter: float = 0.0
     loss: int = 0
@@ -56,8 +55,8 @@ class Shape(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NetworkFault(Plain):
-    """`shape` reads a fault's own fields; `image` is the injector's unless a fault says another. `lease_url` is the
-    controller's own address, "" for no lease."""
+    """`shape` reads a fault's own fields. `image` is the operator's choice, never the fault's: it gets NET_ADMIN in other
+    people's pods. `lease_url` is the controller's own address, "" for no lease."""
 
     def __init__(
         self, shape: Callable[[Fault], Shape], image: str, *, lease_url: str = "", instead: str
@@ -83,7 +82,7 @@ class NetworkFault(Plain):
         except ValueError as error:
             return Refusal(str(error))
         undo = {
-            "image": shape.image or self._image,
+            "image": self._image,
             "interface": shape.interface,
             "args": _args(shape, int(context.deadline.timestamp()), _nodes(pod), self._lease(context.run)),
         }
@@ -200,7 +199,6 @@ def latency(fault: Fault) -> Shape:
         rate=how.rate,
         hosts=how.hosts,
         ports=how.ports,
-        image=how.image,
         delay=duration(how.delay),
         jitter=duration(how.jitter),
         correlation=how.correlation,
@@ -215,7 +213,6 @@ def loss(fault: Fault) -> Shape:
         rate=how.rate,
         hosts=how.hosts,
         ports=how.ports,
-        image=how.image,
         loss=how.percent,
         correlation=how.correlation,
     )

@@ -148,7 +148,6 @@ class NetworkLatency(View, frozen=True):
     ports: tuple[int, ...] = ()
     interface: str = "eth0"
     rate: int = 1000
-    image: str = ""
 
 
 class NetworkLoss(View, frozen=True):
@@ -160,7 +159,6 @@ class NetworkLoss(View, frozen=True):
     ports: tuple[int, ...] = ()
     interface: str = "eth0"
     rate: int = 1000
-    image: str = ""
 
 
 class Fault(View, frozen=True):

@@ -99,7 +99,7 @@ def test_the_image_and_the_lease_can_be_said() -> None:
     jitter=st.floats(0, 3600),
 )
 def test_the_queue_holds_twice_what_is_under_way(rate: int, delay: float, jitter: float) -> None:
-    shape = Shape(interface="eth0", rate=rate, hosts=(), ports=(), image="", delay=delay, jitter=jitter)
+    shape = Shape(interface="eth0", rate=rate, hosts=(), ports=(), delay=delay, jitter=jitter)
     assert shape.limit >= 2 * rate * delay
     assert shape.limit >= 1000
 
