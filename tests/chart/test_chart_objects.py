@@ -116,7 +116,8 @@ def test_the_controller_understands_its_arguments(values):
 
 def test_values_reach_the_controller():
     (_, one), *_ = containers(rendered(EVERYTHING))
-    env = {variable["name"]: variable["value"] for variable in one["env"]}
+    env = {variable["name"]: variable.get("value") for variable in one["env"]}
+    assert env["SUREFOOT_LEASE_URL"] == "http://$(POD_IP):8090"
     assert env["SUREFOOT_PROMETHEUS_ADDRESS"] == "http://prometheus.monitoring:9090"
     assert env["SUREFOOT_LOAD_IMAGE"] == "surefoot/load:0.1.0"
     assert env["SUREFOOT_INJECTOR_IMAGE"] == "surefoot/injector:0.1.0"
@@ -197,13 +198,18 @@ def test_the_network_policy_names_every_way_in_and_out():
     assert spec["policyTypes"] == ["Ingress", "Egress"]
     (entry,) = spec["ingress"]
     assert entry["ports"] == [{"port": 8090, "protocol": "TCP"}]
-    assert entry["from"] == [
-        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
-    ]
+    assert entry["from"] == [{"namespaceSelector": {}}]  # injectors ask for their lease from anywhere
     ports = [[port["port"] for port in way["ports"]] for way in spec["egress"]]
     assert ports == [[53, 53], [6443], [15090], [9090]]
     assert spec["egress"][1]["to"] == [{"ipBlock": {"cidr": "10.0.0.1/32"}}]
     assert all(way["ports"] for way in spec["egress"])
+
+
+def test_without_network_faults_only_monitoring_asks_the_controller():
+    (policy,) = of_kind(rendered(EVERYTHING, more={"features.chaosNetwork": False}), "NetworkPolicy")
+    assert policy["spec"]["ingress"][0]["from"] == [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    ]
 
 
 def test_without_metric_servers_only_dns_and_the_api_are_reached():
