@@ -194,13 +194,23 @@ def processes_of(state: StateDirectory) -> list[int]:
 
 
 def is_alive(pid: int) -> bool:
+    """Whether the process runs. One that has ended and was not collected by its parent yet (a zombie) does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return True
+    return not _is_zombie(pid)
+
+
+def _is_zombie(pid: int) -> bool:
+    """Linux: the state after the program's name in /proc/PID/stat (proc_pid_stat(5)). Elsewhere nobody can say."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[:1] == ["Z"]
 
 
 def send(pid: int, number: signal.Signals) -> None:

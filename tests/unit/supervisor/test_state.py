@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from rollout.errors import SandboxError
 from rollout.sandbox.base import CRD_DIRECTORIES, prometheus_objects, read_crds
 from rollout.sandbox.config import SandboxConfig
 from rollout.sandbox.gaps import gaps
-from rollout.sandbox.state import Lock, Part, Record, StateDirectory, is_held, state_directory
+from rollout.sandbox.state import Lock, Part, Record, StateDirectory, is_alive, is_held, state_directory
 from rollout.sandbox.supervisor import status
 
 
@@ -114,3 +115,15 @@ def test_asking_for_status_imports_no_machinery():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux tells the states of processes")
+def test_a_process_that_has_ended_but_was_not_collected_is_not_alive():
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    try:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and stays uncollected
+        os.kill(child.pid, 0)
+        assert not is_alive(child.pid)
+    finally:
+        child.wait()
+    assert is_alive(os.getpid())
