@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import sys
@@ -9,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import yaml
 
@@ -177,6 +179,16 @@ async def test_a_release_goes_through_its_steps_to_its_end(
     assert summary["step"]["index"] == summary["step"]["count"], "all steps are done"
 
 
+async def _measured(prometheus: str, query: str) -> None:
+    """Wait until Prometheus has an answer: a rate needs two scrapes of the same pod."""
+    async with aiohttp.ClientSession() as session, asyncio.timeout(60):
+        while True:
+            async with session.get(f"{prometheus}/api/v1/query", params={"query": query}) as answer:
+                if (await answer.json())["data"]["result"]:
+                    return
+            await asyncio.sleep(0.2)
+
+
 async def test_both_schedules_run_now_with_all_their_checks(
     ground: Ground, kube: HttpKube, tmp_path: Path
 ) -> None:
@@ -194,6 +206,7 @@ async def test_both_schedules_run_now_with_all_their_checks(
     # Visitors: traffic that the first one's check asks about.
     async with Load(ground.sandbox.gateway, "myapp-service.default", rate=10).running() as visitors:
         await visitors.answered_by("v1")
+        await _measured(ground.sandbox.prometheus, "sum(rate(http_requests_total[5m]))")
         for name in names:
             said = await done(ground, "chaos", "schedule", "run", name, "--wait", "--timeout", "55s")
             assert "Successful" in said.out, said
