@@ -28,7 +28,7 @@ format: $(STAMP)  ## format the code and apply safe fixes
 	$(BIN)/ruff check --fix .
 
 test: $(STAMP) prometheus  ## install what the tests need, and run them
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(BIN)/pytest -n 4 -m "not slow"  # twice the cores: many tests wait for processes
 
 helm:  ## build helm into the user's cache, unless it is there (needs Go; a minute)
 	@tools/get_helm.sh >/dev/null
