@@ -19,24 +19,22 @@ def owner_name(pod: Object) -> str:
 
 def root_name(pod: Object, world: World) -> str:
     """What is at the top above the pod: its Rollout or Deployment, or whatever controls it."""
-    name, above = owner_name(pod), controller_of(pod, world)
-    while above is not None:
-        resource, obj = above
-        name = f"{resource.kind}/{key_of(obj).name}"
-        above = controller_of(obj, world)
-    return name
+    return _highest(owner_name(pod), pod, world)
 
 
 def top(namespace: str, owner: str, world: World) -> str:
     """What is at the top above what controls a pod (as `owner_name` says it); itself when nothing is."""
     kind, _, name = owner.partition("/")
     obj = world.get(WORKLOADS[kind], namespace, name) if kind in WORKLOADS else None
-    above = controller_of(obj, world) if obj is not None else None
-    while above is not None:
+    return _highest(owner, obj, world) if obj is not None else owner
+
+
+def _highest(name: str, obj: Object, world: World) -> str:
+    """The last of those who control `obj`, one above the other; `name` when nobody that we know does."""
+    while (above := controller_of(obj, world)) is not None:
         resource, obj = above
-        owner = f"{resource.kind}/{key_of(obj).name}"
-        above = controller_of(obj, world)
-    return owner
+        name = f"{resource.kind}/{key_of(obj).name}"
+    return name
 
 
 def replicas_of(namespace: str, root: str, world: World) -> int:

@@ -191,16 +191,9 @@ def other_switches(cluster: Session) -> list[str]:
 
 
 def _read(file: str) -> list[Any]:
-    from rollout.cli.commands.lint import texts
-    from rollout.cli.manifests import Unreadable, read
+    from rollout.cli.files import documents
 
-    found = []
-    for name, text in texts([file]):
-        for one in read(name, text):
-            if isinstance(one, Unreadable):
-                raise Failure(USAGE, f"{one.file}:{one.line}: {one.message}")
-            found.append(one.object)
-    return found
+    return [one.object for one in documents([file])]
 
 
 def _who(cluster: Session) -> str:

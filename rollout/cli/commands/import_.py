@@ -119,17 +119,13 @@ def _refuse_short(output: Output | None) -> None:
 
 
 def _documents(files: list[str]) -> list[dict[str, Any]]:
-    from rollout.cli.commands.lint import texts
-    from rollout.cli.manifests import Unreadable, read
+    from rollout.cli.files import documents
 
     found: list[dict[str, Any]] = []
-    for name, text in texts(files):
-        for one in read(name, text):
-            if isinstance(one, Unreadable):
-                raise Failure(USAGE, f"{one.file}:{one.line}: {one.message}")
-            if not isinstance(one.object, dict) or not isinstance(one.object.get("metadata"), dict):
-                raise Failure(USAGE, f"{one.file}:{one.line}: this is no Kubernetes object")
-            found.append(one.object)
+    for one in documents(files):
+        if not isinstance(one.object, dict) or not isinstance(one.object.get("metadata"), dict):
+            raise Failure(USAGE, f"{one.file}:{one.line}: this is no Kubernetes object")
+        found.append(one.object)
     return found
 
 
@@ -138,15 +134,11 @@ def _tell(imported: Imported, output: Output | None) -> None:
     from rollout.cli import output as out
 
     if output in (Output.json, Output.yaml):
-        notes = [
-            {"level": note.level, "source": note.source, "path": note.path, "message": note.message}
-            for note in imported.notes
-        ]
         body = {
             "schemaVersion": 1,
             "outcome": imported.outcome,
             "objects": list(imported.objects),
-            "notes": notes,
+            "notes": list(imported.notes),
         }
         out.document(body, output)
     else:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rollout.cli.exits import FAILED, USAGE, Failure
+from rollout.cli.exits import FAILED
 from rollout.cli.options import Output, OutputOption, help_with
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rollout.cli.linting import Report
 
 EXAMPLES = help_with(
@@ -21,7 +18,6 @@ EXAMPLES = help_with(
     "rollout lint -f deploy/ -o json",
     exit_codes=True,
 )
-_SUFFIXES = {".yaml", ".yml", ".json"}
 
 
 def lint(
@@ -37,6 +33,7 @@ def lint(
 ) -> None:
     """Check Rollouts, analysis templates and chaos objects, and what they name, without a cluster."""
     from rollout.cli import output as out
+    from rollout.cli.files import texts
     from rollout.cli.linting import lint as check
     from rollout.cli.manifests import read
 
@@ -61,37 +58,3 @@ def _conclusion(report: Report) -> str:
     if not report.checked:
         return "Nothing to check: no Rollout, no analysis template and no chaos object in these files."
     return f"{report.checked} object{'s' if report.checked > 1 else ''} checked: no problems."
-
-
-def texts(files: list[str]) -> Iterator[tuple[str, str]]:
-    """(name, text) of every file; of a directory all YAML and JSON below it, in order."""
-    import sys
-    from pathlib import Path
-
-    for name in files:
-        if name == "-":
-            yield "<stdin>", _decoded("<stdin>", sys.stdin.buffer.read())
-            continue
-        path = Path(name)
-        if path.is_dir():
-            below = sorted(one for one in path.rglob("*") if one.suffix in _SUFFIXES and one.is_file())
-            if not below:
-                raise Failure(USAGE, f"{name}: no YAML or JSON files in this directory")
-        else:
-            below = [path]
-        for one in below:
-            yield str(one), _decoded(str(one), _bytes(one))
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise Failure(USAGE, f"cannot read {path}: {error.strerror}") from error
-
-
-def _decoded(name: str, data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise Failure(USAGE, f"{name} is not text in UTF-8 ({error.reason} at byte {error.start})") from error

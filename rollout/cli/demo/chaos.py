@@ -1,4 +1,4 @@
-"""`rollout demo chaos`: a release that survives a storm, one that does not, a halt, and a schedule beside them."""
+"""`rollout demo --chaos`: a release that survives a storm, one that does not, a halt, and a schedule beside them."""
 
 from __future__ import annotations
 
@@ -22,17 +22,24 @@ from rollout.cli.chaos.lanes import Second, Timeline, course, timeline
 from rollout.cli.chaos.shape import run_of, shape
 from rollout.cli.chaos.text import run_text, timeline_text
 from rollout.cli.chaos.traffic import LOAD_TEST
-from rollout.cli.demo.ground import MANIFESTS, apply, background, command_line, on_stage, start_sandbox
+from rollout.cli.demo.ground import (
+    MANIFESTS,
+    apply,
+    background,
+    command_line,
+    connected,
+    on_stage,
+    start_sandbox,
+)
 from rollout.cli.demo.load import Load, Tally
+from rollout.cli.demo.perform import drawn, perform
 from rollout.cli.demo.scenes import Outcome, Stage
 from rollout.cli.demo.screen import Screen
 from rollout.cli.demo.summary import summary
 from rollout.cli.demo.view import View
 from rollout.cli.text import Paint, plain
 from rollout.errors import SandboxError
-from rollout.runtime.client import HttpKube
 from rollout.runtime.clock import SystemClock
-from rollout.runtime.config import load as load_connection
 from rollout.runtime.kube import Object
 from rollout.runtime.process import Supervisor
 from rollout.sandbox import supervisor as sandbox
@@ -42,7 +49,6 @@ WEB = Key("demo-chaos", "web-frontend")
 SHOP = Key("demo-shop", "weekly")
 HOSTS = {"web-frontend.demo-chaos": 1}
 USERS = 12
-FRAME_SECONDS = 0.25
 SCENE_SECONDS = 60.0
 WEEK_SECONDS = 12.0
 SPEED = 7 * 86400 / WEEK_SECONDS
@@ -60,9 +66,7 @@ async def _play(children: Supervisor, folder: Path, *, keep: bool) -> int:
     started = clock.monotonic()
     images = MANIFESTS / "chaos-images.yaml"
     state = await start_sandbox(children, folder, images, "--schedule-speed", f"{SPEED:g}")
-    kube = HttpKube(
-        load_connection(kubeconfig=str(state.kubeconfig), context="surefoot-sandbox"), clock=clock
-    )
+    kube = connected(state, clock)
     try:
         await apply(kube, "chaos.yaml")
         view = View(
@@ -87,26 +91,9 @@ async def _play(children: Supervisor, folder: Path, *, keep: bool) -> int:
 
 
 async def _scenes(stage: ChaosStage, load: Load, clock: SystemClock) -> list[Outcome]:
-    outcomes = []
-    with Screen(_picture) as screen:
-        stage.say = screen.note
-
-        async def draw() -> None:
-            while True:
-                screen.draw(stage, load.tally(), clock.now())
-                await stage.view.tick(FRAME_SECONDS)
-                await asyncio.sleep(FRAME_SECONDS / 4)
-
-        async with background(draw()):
-            stage.key = WEB
-            await stage.phase("Healthy")
-            screen.note("v1 is up; locust sends load to it; a schedule goes on beside it, a week every 12 s")
-            await load.start()
-            await load.warm()
-            for scene in SCENES:
-                outcomes.append(await scene(stage))
-                screen.note(f"scene {outcomes[-1].title.partition(' ')[0]}: {outcomes[-1].result}")
-    return outcomes
+    opening = "v1 is up; locust sends load to it; a schedule goes on beside it, a week every 12 s"
+    async with drawn(Screen(_picture), stage, load, clock):
+        return await perform(stage, load, SCENES, keys=(WEB,), opening=opening, noun="scene")
 
 
 class ChaosStage(Stage):

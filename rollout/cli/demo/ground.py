@@ -18,6 +18,9 @@ import yaml
 from rollout.api.resources import Resource
 from rollout.cli import output as out
 from rollout.errors import NotFound, SandboxError
+from rollout.runtime.client import HttpKube
+from rollout.runtime.clock import Clock
+from rollout.runtime.config import load
 from rollout.runtime.kube import Kube, Object
 from rollout.runtime.process import Process, Supervisor
 from rollout.sandbox import supervisor as sandbox
@@ -87,6 +90,12 @@ def _last(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
     errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     return " | ".join(errors[-1:] or lines[-3:]) or "it said nothing"
+
+
+def connected(state: StateDirectory, clock: Clock) -> HttpKube:
+    """The API of the sandbox; to be closed."""
+    connection = load(kubeconfig=str(state.kubeconfig), context="surefoot-sandbox")
+    return HttpKube(connection, clock=clock)
 
 
 def command_line(children: Supervisor, state: StateDirectory, folder: Path) -> Command:

@@ -12,17 +12,17 @@ from rollout.cli.demo.ground import (
     apply,
     background,
     command_line,
+    connected,
     on_stage,
     start_sandbox,
 )
 from rollout.cli.demo.load import Load
+from rollout.cli.demo.perform import drawn, perform
 from rollout.cli.demo.scenes import BLUE_GREEN, CANARY, SCENES, Outcome, Stage
 from rollout.cli.demo.screen import Screen
 from rollout.cli.demo.summary import summary
 from rollout.cli.demo.view import View
-from rollout.runtime.client import HttpKube
 from rollout.runtime.clock import SystemClock
-from rollout.runtime.config import load as load_connection
 from rollout.runtime.process import Supervisor
 from rollout.sandbox import supervisor as sandbox
 from rollout.sandbox.state import StateDirectory
@@ -32,7 +32,6 @@ HOSTS = {
     "web-frontend-active.demo-bluegreen": 3,
     "web-frontend-preview.demo-bluegreen": 1,
 }
-FRAME_SECONDS = 0.25
 
 
 def demo(*, keep: bool) -> int:
@@ -44,8 +43,7 @@ async def _play(children: Supervisor, folder: Path, *, keep: bool) -> int:
     clock = SystemClock()
     started = clock.monotonic()
     state = await start_sandbox(children, folder, MANIFESTS / "images.yaml")
-    connection = load_connection(kubeconfig=str(state.kubeconfig), context="surefoot-sandbox")
-    kube = HttpKube(connection, clock=clock)
+    kube = connected(state, clock)
     try:
         await apply(kube, "canary.yaml", "bluegreen.yaml")
         view = View(kube, clock, (CANARY.namespace, BLUE_GREEN.namespace))
@@ -68,26 +66,9 @@ async def _play(children: Supervisor, folder: Path, *, keep: bool) -> int:
 
 
 async def _releases(stage: Stage, load: Load, clock: SystemClock) -> list[Outcome]:
-    outcomes = []
-    with Screen() as screen:
-        stage.say = screen.note
-
-        async def draw() -> None:
-            while True:
-                screen.draw(stage, load.tally(), clock.now())
-                await stage.view.tick(FRAME_SECONDS)
-                await asyncio.sleep(FRAME_SECONDS / 4)
-
-        async with background(draw()):
-            for stage.key in (BLUE_GREEN, CANARY):
-                await stage.phase("Healthy")
-            screen.note("v1 is up; locust sends load to it")
-            await load.start()
-            await load.warm()
-            for scene in SCENES:
-                outcomes.append(await scene(stage))
-                screen.note(f"release {outcomes[-1].title.partition(' ')[0]}: {outcomes[-1].result}")
-    return outcomes
+    opening = "v1 is up; locust sends load to it"
+    async with drawn(Screen(), stage, load, clock):
+        return await perform(stage, load, SCENES, keys=(BLUE_GREEN, CANARY), opening=opening, noun="release")
 
 
 async def _keep(state: StateDirectory) -> None:

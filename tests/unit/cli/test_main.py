@@ -5,6 +5,7 @@ from importlib import metadata
 
 import pytest
 
+from rollout.cli import files
 from rollout.cli.commands import sandbox
 from rollout.cli.main import run
 from rollout.sandbox.state import DEFAULT_NAME
@@ -151,10 +152,9 @@ def test_gaps_and_status_of_the_sandbox_need_no_sandbox(tmp_path, capsys):
 
 
 def test_an_interrupt_ends_with_130(monkeypatch):
-    from rollout.cli.commands import lint
 
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(lint, "texts", interrupted)
+    monkeypatch.setattr(files, "texts", interrupted)
     assert run(["lint", "-f", "x"]) == 130
