@@ -1,0 +1,3 @@
+module surefoot.dev/tests/cluster/gateway
+
+go 1.26.0
