@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from xml.etree import ElementTree as ET
+from collections.abc import Iterator, Sequence
 
 from rollout.api.meta import time_of
+from rollout.cli import report
 from rollout.cli.chaos.lanes import Timeline
 from rollout.cli.chaos.shape import RunView
 from rollout.cli.chaos.text import timeline_text
+from rollout.cli.report import RESULTS, Case, Result, Suite, table
 
 
 def markdown(one: RunView, drawn: Timeline | None) -> list[str]:
@@ -17,7 +18,7 @@ def markdown(one: RunView, drawn: Timeline | None) -> list[str]:
         f"# Chaos run {one.namespace}/{one.name}: {one.verdict or one.phase}",
         "",
         *([one.message, ""] if one.message else []),
-        *_table(
+        *table(
             ["what", ""],
             [
                 ["target", one.target],
@@ -38,7 +39,7 @@ def markdown(one: RunView, drawn: Timeline | None) -> list[str]:
     if drawn is not None:
         lines += ["", "## Timeline", "", "```", *timeline_text(drawn), "```"]
     lines += ["", "## Faults", ""]
-    lines += _table(
+    lines += table(
         ["fault", "kind", "victims", "injected", "proved", "undone", "proof"],
         [
             [
@@ -55,7 +56,7 @@ def markdown(one: RunView, drawn: Timeline | None) -> list[str]:
     )
     lines += ["", "## Probes", ""]
     lines += (
-        _table(
+        table(
             ["probe", "mode", "result", "good", "bad", "errors", "ratio", "worst streak", "message"],
             [
                 [
@@ -80,64 +81,43 @@ def markdown(one: RunView, drawn: Timeline | None) -> list[str]:
             "",
             "## Journal",
             "",
-            *_table(["at", "what", ""], [[entry.at, entry.what, entry.message] for entry in one.journal]),
+            *table(["at", "what", ""], [[entry.at, entry.what, entry.message] for entry in one.journal]),
         ]
     return lines
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
-
-    return [line(head), "|" + "---|" * len(head), *(line(row) for row in rows)]
-
-
 def junit(runs: Sequence[RunView]) -> str:
-    """One suite for each run: a case for its verdict, one for each fault (proved and undone), one for each probe.
-
-    The format is the one that Jenkins, GitLab and GitHub's reporters read:
-    https://github.com/testmoapp/junitxml
-    """
-    root = ET.Element("testsuites")
-    for one in runs:
-        cases = _cases(one)
-        suite = ET.SubElement(
-            root,
-            "testsuite",
+    """One suite for each run: a case for its verdict, one for each fault (proved and undone), one for each probe."""
+    return report.junit(
+        Suite(
             name=f"chaos {one.namespace}/{one.name}",
-            tests=str(len(cases)),
-            failures=str(sum(case[1] == "failure" for case in cases)),
-            errors=str(sum(case[1] == "error" for case in cases)),
-            skipped=str(sum(case[1] == "skipped" for case in cases)),
+            classname=f"chaos.{one.namespace}.{one.name}",
+            cases=tuple(_cases(one)),
             timestamp=one.started_at or one.created_at,
-            time=f"{_seconds(one):g}",
+            seconds=_seconds(one),
         )
-        for name, outcome, message in cases:
-            case = ET.SubElement(suite, "testcase", classname=f"chaos.{one.namespace}.{one.name}", name=name)
-            if outcome:
-                ET.SubElement(case, outcome, message=message or outcome)
-    ET.indent(root)
-    return ET.tostring(root, encoding="unicode", xml_declaration=True)
+        for one in runs
+    )
 
 
-def _cases(one: RunView) -> list[tuple[str, str, str]]:
-    """(name, "" or failure, error, skipped; message)."""
-    kinds = {"Successful": "", "Failed": "failure", "Error": "error", "Inconclusive": "skipped"}
-    cases = [("verdict", kinds.get(one.verdict, "error"), one.message or f"not completed: {one.phase}")]
+def _cases(one: RunView) -> Iterator[Case]:
+    yield _case("verdict", RESULTS.get(one.verdict, "error"), one.message or f"not completed: {one.phase}")
     for fault in one.faults:
+        name = f"fault {fault.name}"
         if fault.unverified or (fault.injected and fault.undone < fault.injected):
-            cases.append(
-                (f"fault {fault.name}", "error", f"{fault.injected - fault.undone} not shown to be undone")
-            )
+            yield _case(name, "error", f"{fault.injected - fault.undone} not shown to be undone")
         elif fault.injected and fault.proved < fault.injected:
-            cases.append((f"fault {fault.name}", "error", "nothing proves that it has happened"))
+            yield _case(name, "error", "nothing proves that it has happened")
         else:
-            cases.append((f"fault {fault.name}", "" if fault.injected else "skipped", "was not injected"))
-    cases += [
-        (f"probe {probe.name}", kinds.get(probe.phase, "skipped"), probe.message or "not measured")
-        for probe in one.probes
-    ]
-    return cases
+            yield _case(name, "" if fault.injected else "skipped", "was not injected")
+    for probe in one.probes:
+        yield _case(
+            f"probe {probe.name}", RESULTS.get(probe.phase, "skipped"), probe.message or "not measured"
+        )
+
+
+def _case(name: str, result: Result, message: str) -> Case:
+    return Case(name, result, message if result else "")
 
 
 def _seconds(one: RunView) -> float:
