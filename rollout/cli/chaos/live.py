@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+from functools import partial
 from typing import Any
 
 from rollout.api.chaos import RUN_LABEL
@@ -13,12 +13,11 @@ from rollout.cli.chaos.lanes import timeline
 from rollout.cli.chaos.shape import RunView, run_of, shape
 from rollout.cli.chaos.text import change_line, screen
 from rollout.cli.chaos.traffic import load_beside
-from rollout.cli.exits import NOT_FOUND, Failure
+from rollout.cli.drawing import TICK_SECONDS, Picture, Size, current, draw
 from rollout.cli.feed import Feed, Source
 from rollout.cli.session import Session
 from rollout.cli.text import Paint
 
-TICK_SECONDS = 1.0
 Object = dict[str, Any]
 
 
@@ -27,7 +26,8 @@ def watch(session: Session, name: str, paint: Paint) -> RunView:
     feed = Feed(session, _sources(name))
     try:
         if out.on_terminal():
-            return _draw(session, feed, name, paint)
+            paints = partial(_painted, session, feed, paint=paint)
+            return shape(run_of(draw(feed, CHAOS_RUNS, name, paints)))
         return shape(run_of(_lines(session, feed, name, float("inf"), tell=lambda line: out.lines([line]))))
     finally:
         feed.close()
@@ -49,35 +49,11 @@ def _sources(name: str) -> list[Source]:
     ]
 
 
-def _current(feed: Feed, name: str) -> Object | None:
-    found = [one for one in feed.objects(CHAOS_RUNS) if one["metadata"]["name"] == name]
-    if not found and feed.ready:
-        raise Failure(NOT_FOUND, f'ChaosRun "{name}" was deleted')
-    return found[0] if found else None
-
-
-def _draw(session: Session, feed: Feed, name: str, paint: Paint) -> RunView:
-    from rich.console import Console
-    from rich.live import Live
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
-        while True:
-            feed.wait(TICK_SECONDS)
-            raw = _current(feed, name)
-            if raw is None or not feed.ready:
-                continue
-            run, now = run_of(raw), session.clock.now()
-            shown, size = shape(run), shutil.get_terminal_size()
-            probes = acts.analyses(feed.objects(ANALYSIS_RUNS))
-            drawn = timeline(run, probes, load_beside(session, run), now, acts.lane_width())
-            lines = screen(shown, drawn, now, height=size.lines - 1, paint=paint)
-            if feed.trouble is not None:
-                lines[0] += f"   (connection lost, trying again: {feed.trouble})"
-            live.update(Text.from_ansi("\n".join(lines), no_wrap=True, overflow="ellipsis"), refresh=True)
-            if run.completed:
-                return shown
+def _painted(session: Session, feed: Feed, raw: Object, size: Size, paint: Paint) -> Picture:
+    run, now = run_of(raw), session.clock.now()
+    probes = acts.analyses(feed.objects(ANALYSIS_RUNS))
+    drawn = timeline(run, probes, load_beside(session, run), now, acts.lane_width())
+    return Picture(screen(shape(run), drawn, now, height=size.height, paint=paint), last=run.completed)
 
 
 def _lines(session: Session, feed: Feed, name: str, timeout: float, *, tell: Any) -> Object:
@@ -87,7 +63,7 @@ def _lines(session: Session, feed: Feed, name: str, timeout: float, *, tell: Any
         feed.wait(min(left, TICK_SECONDS))
         if lost := feed.interruption():
             out.say(lost)
-        raw = _current(feed, name)
+        raw = current(feed, CHAOS_RUNS, name)
         if raw is None:
             continue
         last, run = raw, run_of(raw)
