@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -11,6 +11,7 @@ from chaos.plan.switch import releases_held
 from rollout.api.analysis import AnalysisRun, AnalysisTemplate
 from rollout.api.chaos import ChaosSwitch
 from rollout.api.codec import view
+from rollout.api.features import FEATURES, feature_of, left_out
 from rollout.api.meta import Key, key_of, metadata
 from rollout.api.resources import (
     ANALYSIS_RUNS,
@@ -30,7 +31,7 @@ from rollout.api.resources import (
 from rollout.api.rollout import HASH_LABEL, MANAGED_BY, Rollout
 from rollout.api.workload import Pod, ReplicaSet, Service
 from rollout.core.observed import Observed, RouteKey, TemplateKey
-from rollout.core.problem import Problem
+from rollout.core.problem import Problem, invalid
 from rollout.core.references import references
 from rollout.core.validate_analysis import validate_template
 from rollout.core.workload import Workload, ref_of
@@ -51,13 +52,22 @@ Child = TypeVar("Child", ReplicaSet, AnalysisRun)
 class Caches:
     """Informers of everything that a Rollout is decided from."""
 
-    def __init__(self, kube: Kube, clock: Clock, namespaces: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        clock: Clock,
+        namespaces: Sequence[str] = (),
+        features: Collection[str] = FEATURES,
+    ) -> None:
         self._kube = kube
         self._validated: dict[str, tuple[str, tuple[Problem, ...]]] = {}
 
-        def informer(resource: Resource, labels: str = "", *, optional: bool = False) -> Informer:
+        def informer(
+            resource: Resource, labels: str = "", *, optional: bool = False, forgo: bool = False
+        ) -> Informer:
             scope = namespaces if resource.namespaced else ()
             indexes = {REFERS: _refers} if resource is ROLLOUTS else None
+            feature = feature_of(resource)
             return Informer(
                 kube,
                 resource,
@@ -65,6 +75,8 @@ class Caches:
                 namespaces=scope,
                 labels=labels,
                 optional=optional,
+                forgo=forgo,
+                left_out="" if feature in ("core", *features) else left_out(feature),
                 indexes=indexes,
             )
 
@@ -75,9 +87,10 @@ class Caches:
             ANALYSIS_RUNS: informer(ANALYSIS_RUNS),
             ANALYSIS_TEMPLATES: informer(ANALYSIS_TEMPLATES),
             CLUSTER_ANALYSIS_TEMPLATES: informer(CLUSTER_ANALYSIS_TEMPLATES),
-            VIRTUAL_SERVICES: informer(VIRTUAL_SERVICES, optional=True),
-            DESTINATION_RULES: informer(DESTINATION_RULES, optional=True),
-            HTTP_ROUTES: informer(HTTP_ROUTES, optional=True),
+            VIRTUAL_SERVICES: informer(VIRTUAL_SERVICES, optional=True, forgo=True),
+            DESTINATION_RULES: informer(DESTINATION_RULES, optional=True, forgo=True),
+            HTTP_ROUTES: informer(HTTP_ROUTES, optional=True, forgo=True),
+            # Whoever may not see the switches must not act as if they were off.
             CHAOS_SWITCHES: informer(CHAOS_SWITCHES, optional=True),
             DEPLOYMENTS: informer(DEPLOYMENTS),
         }
@@ -99,13 +112,26 @@ class Caches:
         return tuple(one for resource, one in self.informers.items() if resource is not DEPLOYMENTS)
 
     def silent(self, seconds: float) -> list[str]:
-        """The resources whose watches have not said anything for so long, unless they said why."""
+        """The resources whose watches have not said anything for so long, unless they said why.
+
+        What the server forbids is no stall: a fresh process would be told the same.
+        """
         needed = set(self.needed)
         return [
             str(resource)
             for resource, one in self.informers.items()
-            if one.age() > seconds and (one in needed or not one.problem)
+            if one.age() > seconds and one.state != "not granted" and (one in needed or not one.problem)
         ]
+
+    def unseen(self, rollout: Rollout) -> tuple[Problem, ...]:
+        """The router's objects that a Rollout names and that we cannot see at all: not granted, or left out."""
+        lacks = {}
+        for resource, _ in route_keys(rollout):
+            one = self.informers[resource]
+            if one.lack and not one.served:
+                lacks[str(resource)] = one.lack
+        path = "spec.strategy.canary.trafficRouting"
+        return tuple(invalid(path, name, lack, "let the controller see them") for name, lack in lacks.items())
 
     def _rollout_changed(self, _old: Object | None, new: Object | None) -> None:
         ref = ref_of(new) if new is not None else None

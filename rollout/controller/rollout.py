@@ -6,13 +6,15 @@ order of the two, and what wakes a Rollout.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal, Protocol
 
+import msgspec
 import structlog
 
 from rollout import effects
 from rollout.api import codec
+from rollout.api.features import FEATURES
 from rollout.api.meta import Key, ObjectMeta, key_of, metadata
 from rollout.api.resources import ANALYSIS_RUNS, CHAOS_SWITCHES, REPLICA_SETS, ROLLOUTS, Resource
 from rollout.api.rollout import INSTANCE_ID, Rollout, RolloutStatus
@@ -21,13 +23,15 @@ from rollout.controller.journal import Journal
 from rollout.controller.pace import Pace
 from rollout.controller.turns import Turns
 from rollout.controller.workload import resolve
+from rollout.core.actions import Event
 from rollout.core.observed import Observed
 from rollout.core.problem import Problem
 from rollout.core.validate import validate
-from rollout.errors import InvalidSpec, InvariantBroken
+from rollout.errors import Forbidden, InvalidSpec, InvariantBroken
 from rollout.plan.hold import told, without_new
 from rollout.plan.plan import BROKEN_RETRY_SECONDS, Plan, plan, plan_abort
 from rollout.plan.references import without_gates
+from rollout.plan.unrecorded import forbidden, recorded
 from rollout.runtime.clock import Clock
 from rollout.runtime.fresh import Fresh
 from rollout.runtime.informer import wait_synced
@@ -35,6 +39,9 @@ from rollout.runtime.kube import Kube, Object
 from rollout.runtime.runner import After, Retry, Runner, policy
 
 log = structlog.get_logger()
+
+UNRECORDED_SECONDS = 30.0
+"""How long a decision waits that may not be recorded, before it is tried again."""
 
 
 class Recorder(Protocol):
@@ -46,7 +53,8 @@ class Recorder(Protocol):
 class RolloutController:
     """Reconciles Rollouts. `caches` run before and independently of `run`: a standby keeps them warm.
 
-    `identity` is unique to this process and this start of it; one is drawn when it is left out.
+    `identity` is unique to this process and this start of it; one is drawn when it is left out. `features` are those that
+    are not left out (`rollout.api.features`).
     """
 
     def __init__(
@@ -55,6 +63,7 @@ class RolloutController:
         clock: Clock,
         *,
         namespaces: Sequence[str] = (),
+        features: Collection[str] = FEATURES,
         instance_id: str = "",
         workers: int = 10,
         recorder: Recorder | None = None,
@@ -67,11 +76,11 @@ class RolloutController:
         self._instance_id = instance_id
         self._recorder = recorder
         self._on_plan = on_plan
-        self.caches = Caches(kube, clock, namespaces)
+        self.caches = Caches(kube, clock, namespaces, features)
         self.fresh = Fresh((one.store for one in self.caches.informers.values()), clock=clock)
         self._pace = Pace(clock)
         self._turns = Turns(clock, identity or clock.uid())
-        self._journal = Journal(kube, clock)
+        self._journal = Journal(kube, clock) if "decisions" in features else None
         self._validated: dict[Key, tuple[str, int, tuple[Problem, ...]]] = {}
         self.runner: Runner[Key] = Runner(
             "rollout",
@@ -102,7 +111,8 @@ class RolloutController:
             self.fresh.forget(key)
             self._pace.forget(key)
             self._turns.forget(key)
-            self._journal.forget(key)
+            if self._journal is not None:
+                self._journal.forget(key)
             return None
         now = self._clock.now()
         problems = self._problems(raw)
@@ -114,6 +124,7 @@ class RolloutController:
             # `validate` looks at everything that decoding looks at; whatever it missed is said all the same.
             problems = problems or tuple(Problem("", text) for text in error.problems)
             rollout = _bare(raw)
+        problems = problems or self.caches.unseen(rollout)
         aborting = without_gates(raw) if problems and rollout.status.abort else None
         if aborting is not None:
             rollout = aborting
@@ -138,6 +149,7 @@ class RolloutController:
         if self._on_plan is not None:
             self._on_plan(key, decision)
         kube = self.fresh.kube(key, self._kube)
+        decision = msgspec.structs.replace(decision, status=recorded(decision.status))
         patch = codec.merge_diff(codec.plain(rollout.status), codec.plain(decision.status))
         # A complaint about the spec, or about ourselves, is a status and nothing else: anybody may say it.
         complains = (decision.problems or decision.broken) and not decision.actions
@@ -152,21 +164,41 @@ class RolloutController:
         if acts and (first := self._turns.first(seen)):
             await effects.apply(first, rollout, kube)
             return After(0.0)
-        if decision.outcome is not None:
-            await self._journal.note(seen, decision.outcome)
+        if decision.outcome is not None and self._journal is not None:
+            try:
+                await self._journal.note(seen, decision.outcome)
+            except Forbidden as error:
+                status, events = forbidden(decision.status, str(error), seen.now)
+                if not decision.status.abort and not complains:
+                    return await self._stand_still(seen, str(error), kube)
+                decision = msgspec.structs.replace(
+                    decision, status=status, events=(*decision.events, *events)
+                )
+                patch = codec.merge_diff(codec.plain(rollout.status), codec.plain(status))
         version = await effects.apply(decision.actions, rollout, kube)
         if patch:
             await effects.patch_status(rollout, patch, version, kube)
-        for event in decision.events:
-            log.info(event.reason, detail=event.message)
-            if self._recorder is not None:
-                kind: Literal["Normal", "Warning"] = "Warning" if event.warning else "Normal"
-                self._recorder.emit(dict(seen.raw), kind, event.reason, event.message)
+        self._tell(seen, decision.events)
         if decision.again:
             return After(0.0)
         if decision.wake_at is not None:
             return After(max(0.0, (decision.wake_at - seen.now).total_seconds()) + 0.005)
         return None
+
+    async def _stand_still(self, seen: Observed, why: str, kube: Kube) -> After:
+        """A decision that may not be recorded is not carried out; that is all that is written."""
+        status, events = forbidden(seen.rollout.status, why, seen.now)
+        if patch := codec.merge_diff(codec.plain(seen.rollout.status), codec.plain(status)):
+            await effects.patch_status(seen.rollout, patch, seen.rollout.metadata.resource_version, kube)
+        self._tell(seen, events)
+        return After(UNRECORDED_SECONDS)
+
+    def _tell(self, seen: Observed, events: Sequence[Event]) -> None:
+        for event in events:
+            log.info(event.reason, detail=event.message)
+            if self._recorder is not None:
+                kind: Literal["Normal", "Warning"] = "Warning" if event.warning else "Normal"
+                self._recorder.emit(dict(seen.raw), kind, event.reason, event.message)
 
     def _problems(self, raw: Object) -> tuple[Problem, ...]:
         """What `validate` says of the spec; asked once per generation."""

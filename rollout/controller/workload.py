@@ -40,18 +40,22 @@ async def resolve(raw: Object, caches: Caches, kube: Kube) -> Resolved:
     if ref is None:
         return Resolved(raw)
     key = Key(key_of(raw).namespace, ref.name)
-    watched = ref.kind == "Deployment" and caches.informers[DEPLOYMENTS].synced()
+    followed = caches.informers[DEPLOYMENTS]
+    if followed.state == "left out":
+        found = invalid("spec.workloadRef", f"{ref.kind} {key}", followed.lack, "switch it on")
+        return _without(raw, caches, (found,), None)
+    watched = ref.kind == "Deployment" and followed.synced()
     poll = None if watched else POLL_SECONDS
     try:
-        found = caches.get(DEPLOYMENTS, key) if watched else await _read(kube, ref, key)
+        there = caches.get(DEPLOYMENTS, key) if watched else await _read(kube, ref, key)
     except Forbidden as error:
         rule = f"may not be read ({error.message})"
         fix = f"let the controller get, list and watch {RESOURCES[ref.kind]}"
         return _without(raw, caches, (invalid("spec.workloadRef", f"{ref.kind} {key}", rule, fix),), poll)
-    wrong = problems(ref, key.namespace, raw, found)
-    if wrong or found is None:
+    wrong = problems(ref, key.namespace, raw, there)
+    if wrong or there is None:
         return _without(raw, caches, wrong, poll)
-    return Resolved(filled(raw, ref, found), workload_of(ref, found), (), poll)
+    return Resolved(filled(raw, ref, there), workload_of(ref, there), (), poll)
 
 
 async def _read(kube: Kube, ref: WorkloadRef, key: Key) -> Object | None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import Literal
 
 import structlog
 
+from rollout.api.features import lacking
 from rollout.api.meta import metadata
 from rollout.api.resources import Resource
-from rollout.errors import ApiError, NotFound, Throttled, Unavailable
+from rollout.errors import ApiError, Forbidden, NotFound, Throttled, Unavailable
 from rollout.runtime.clock import Clock
 from rollout.runtime.kube import Kube, Object
 from rollout.runtime.queue import Backoff
@@ -24,12 +26,14 @@ from rollout.runtime.watch import Applied, AskPage, AskWatch, Deleted, Reached, 
 log = structlog.get_logger()
 
 Handler = Callable[[Object | None, Object | None], None]
+State = Literal["followed", "waiting", "not served", "not granted", "left out"]
+"""How an informer stands. "not granted": the server forbids the list or watch, whether we can do without it or not."""
 
 WATCH_SECONDS = (300, 600)
 """The server is asked to end each watch after a time drawn from this range, so that they do not all end at once."""
 RETRY_BASE, RETRY_CAP = 0.8, 30.0
 ABSENT_SECONDS = 30.0
-"""How often to look for a resource that the server does not have (its CRD is not installed yet)."""
+"""How often to look for a resource that the server does not have (its CRD is not installed yet), or does not grant."""
 
 
 def strip(obj: Object) -> Object:
@@ -44,7 +48,9 @@ class Informer:
     """List+watch of one resource in some namespaces (default, and for cluster-scoped ones always: all) into `store`.
 
     `optional`: a resource that the server does not know counts as an empty list until it appears (CRDs that are
-    installed later); otherwise `synced` stays False and `problem` says why.
+    installed later). `forgo`: so does one that we may not list or watch, until that is granted; but what was seen before
+    a right was taken away is kept, for nothing says that it is gone. Otherwise `synced` stays False and `problem` says
+    why. `left_out` is why a resource is not asked for at all: it counts as an empty list at once.
     """
 
     def __init__(
@@ -58,6 +64,8 @@ class Informer:
         fields: str = "",
         indexes: Mapping[str, Index] | None = None,
         optional: bool = False,
+        forgo: bool = False,
+        left_out: str = "",
         streaming: bool = True,
         transform: Callable[[Object], Object] = strip,
     ) -> None:
@@ -72,12 +80,15 @@ class Informer:
         self._labels = labels
         self._fields = fields
         self._optional = optional
+        self._forgo = forgo
+        self._left_out = left_out
         self._streaming = streaming
         self._transform = transform
         self._handlers: list[Handler] = []
         self._synced: set[Scope] = set()
         self._all_synced = asyncio.Event()
         self._absent: set[Scope] = set()
+        self._refused: dict[Scope, str] = {}
         self._problems: dict[Scope, str] = {}
         self._heard: dict[Scope, float] = {}
 
@@ -96,8 +107,24 @@ class Informer:
 
     @property
     def served(self) -> bool:
-        """Whether the server knows the resource; an `optional` one that it does not know counts as empty."""
-        return not self._absent
+        """Whether the server knows the resource and lets us see it; an `optional` one that it does not counts as empty."""
+        return not self._absent and not self._left_out
+
+    @property
+    def state(self) -> State:
+        """How it stands, for metrics and people."""
+        if self._left_out:
+            return "left out"
+        if self._refused:
+            return "not granted"
+        if self._absent:
+            return "not served"
+        return "followed" if self.synced() else "waiting"
+
+    @property
+    def lack(self) -> str:
+        """Why nothing is seen of the resource, as far as the operator can change it: not granted or left out; or ""."""
+        return self._left_out or "; ".join(dict.fromkeys(self._refused.values()))
 
     @property
     def problem(self) -> str:
@@ -114,6 +141,10 @@ class Informer:
 
     async def run(self) -> None:
         """Follow the server until cancelled."""
+        if self._left_out:
+            for scope in self._scopes:
+                self._take(Replaced([], "0"), scope)
+            return
         async with asyncio.TaskGroup() as group:
             for scope in self._scopes:
                 group.create_task(self._follow(scope), name=f"informer {self.resource} {scope or '*'}")
@@ -129,13 +160,14 @@ class Informer:
             try:
                 await self._exchange(reflector, scope)
             except ApiError as error:
+                verb = "list" if reflector.state == "paging" else "watch"
                 reflector.on_error(error)
-                wait = self._failed(scope, reflector, error)
+                wait = self._failed(scope, reflector, error, verb)
             except Exception as error:
                 # Credentials that cannot be read, or a defect of ours: either way the cache must come back.
                 log.exception("list or watch failed", resource=str(self.resource), scope=scope or "*")
                 reflector.on_error(Unavailable(f"{type(error).__name__}: {error}"))
-                self._failed(scope, reflector, Unavailable(str(error)))
+                self._failed(scope, reflector, Unavailable(str(error)), "watch")
             if reflector.failures:
                 await self._clock.sleep(max(wait, backoff.next("")))
             else:
@@ -180,10 +212,11 @@ class Informer:
 
     def _hear(self, scope: Scope) -> None:
         self._heard[scope] = self._clock.monotonic()
-        self._absent.discard(scope)
         self._problems.pop(scope, None)
+        if self._refused.pop(scope, None):
+            log.info("granted", resource=str(self.resource), scope=scope or "*")
 
-    def _failed(self, scope: Scope, reflector: Reflector, error: ApiError) -> float:
+    def _failed(self, scope: Scope, reflector: Reflector, error: ApiError, verb: str) -> float:
         """Note an error; the least seconds to wait because of it."""
         if reflector.failures == 0:
             return 0.0  # a refused streaming list: paging follows at once
@@ -192,12 +225,31 @@ class Informer:
             self._hear(scope)
             self._absent.add(scope)
             return ABSENT_SECONDS
+        if isinstance(error, Forbidden):
+            return self._forbidden(scope, error, verb)
         self.errors += 1
         text = f"cannot list or watch {self.resource}: {error}"
         if self._problems.get(scope) != text:
             log.warning("watch failed", resource=str(self.resource), scope=scope or "*", error=str(error))
         self._problems[scope] = text
         return (error.after or 0.0) if isinstance(error, Throttled) else 0.0
+
+    def _forbidden(self, scope: Scope, error: Forbidden, verb: str) -> float:
+        """The server does not grant it. Said once; looked at again, so that granting it later needs no restart."""
+        self.errors += 1
+        unseen = scope not in self._synced or scope in self._absent
+        text = f"{lacking(verb, self.resource)}: {error}"
+        if scope not in self._refused:
+            say = log.warning if self._forgo and unseen else log.error
+            say("not granted", verb=verb, resource=str(self.resource), scope=scope or "*", error=text)
+        self._refused[scope] = text
+        if self._forgo and unseen:
+            self._take(Replaced([], "0"), scope)
+            self._heard[scope] = self._clock.monotonic()
+            self._absent.add(scope)
+        else:
+            self._problems[scope] = text
+        return ABSENT_SECONDS
 
     # --- the store --------------------------------------------------------------------------------
 
@@ -209,6 +261,7 @@ class Informer:
                 changes = self.store.replace(map(self._transform, objects), number, scope)
                 self.relists += 1
                 self._synced.add(scope)
+                self._absent.discard(scope)
             case Applied(object=obj):
                 if change := self.store.apply(self._transform(obj), scope):
                     changes = [change]

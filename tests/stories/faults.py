@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Literal
 
 from rollout.api.resources import Resource
-from rollout.errors import Conflict, Expired, Throttled, Unavailable
-from rollout.runtime.kube import Kube, WatchEvent
+from rollout.errors import Conflict, Expired, Forbidden, Throttled, Unavailable
+from rollout.runtime.kube import Kube, ListPage, Object, WatchEvent
 from rollout.runtime.wrap import Change, T, WrappedKube
 
 Kind = Literal["crash-before", "crash-after", "conflict", "lost-reply", "unavailable", "throttled", "late"]
@@ -34,6 +34,15 @@ class Faults:
         self.watch = dict(watch or {})
         self.count = 0
         self.events = 0
+        self.denied: set[Resource] = set()
+        """What our controllers may neither read nor write, as a server with RBAC says it."""
+
+    def check(self, verb: str, resource: Resource) -> None:
+        """Raise Forbidden for what is denied."""
+        if resource in self.denied:
+            raise Forbidden(
+                f'{resource} is forbidden: User "surefoot" cannot {verb} resource "{resource.plural}"'
+            )
 
     def next(self) -> Kind | None:
         self.count += 1
@@ -67,6 +76,11 @@ class FaultyKube(WrappedKube):
         self._crashed = crashed
 
     async def _change(self, change: Change, sent: Awaitable[T]) -> T:
+        try:
+            self._faults.check(change.verb, change.resource)
+        except Forbidden:
+            _never(sent)
+            raise
         kind = self._faults.next()
         match kind:
             case "crash-before":
@@ -91,6 +105,16 @@ class FaultyKube(WrappedKube):
             raise Unavailable("planned: the reply was lost", sent=True)
         return result
 
+    async def get(
+        self, resource: Resource, namespace: str | None, name: str, *, subresource: str = ""
+    ) -> Object:
+        self._faults.check("get", resource)
+        return await super().get(resource, namespace, name, subresource=subresource)
+
+    async def list(self, resource: Resource, namespace: str | None = None, **how: Any) -> ListPage:
+        self._faults.check("list", resource)
+        return await super().list(resource, namespace, **how)
+
     async def watch(
         self,
         resource: Resource,
@@ -102,6 +126,7 @@ class FaultyKube(WrappedKube):
         send_initial_events: bool = False,
         timeout_seconds: int = 0,
     ) -> AsyncIterator[WatchEvent]:
+        self._faults.check("watch", resource)
         events = super().watch(
             resource,
             namespace,
@@ -112,6 +137,7 @@ class FaultyKube(WrappedKube):
             timeout_seconds=timeout_seconds,
         )
         async for event in events:
+            self._faults.check("watch", resource)
             match self._faults.next_event():
                 case "drop":
                     raise Unavailable("planned: the watch broke")

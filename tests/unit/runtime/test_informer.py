@@ -1,17 +1,19 @@
 """Informers against a server with faults: whatever happens, the store becomes what the server has."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollout.api.meta import Key, key_of
-from rollout.api.resources import PODS
+from rollout.api.resources import HTTP_ROUTES, PODS
 from rollout.errors import ApiError, Expired, Forbidden, NotFound, Throttled, Unavailable
 from rollout.runtime.clock import LoopClock
-from rollout.runtime.informer import Informer, strip, wait_synced
-from rollout.runtime.kube import Object
+from rollout.runtime.informer import ABSENT_SECONDS, Informer, strip, wait_synced
+from rollout.runtime.kube import Object, WatchEvent
 from tests import virtual
 from tests.unit.runtime.fake import FakeKube
 
@@ -137,8 +139,10 @@ def test_errors_are_backed_off_from_and_readable() -> None:
         async with running(informer):
             await clock.sleep(600)
             assert not informer.synced()
-            assert "cannot list or watch pods: pods is forbidden" in informer.problem
-            assert 15 < len(kube.calls) < 40
+            assert "may not watch pods; the role 'chaos' grants it" in informer.problem
+            assert "pods is forbidden: no list" in informer.problem
+            assert informer.state == "not granted"
+            assert 8 < len(kube.calls) < 40
             assert informer.age() > 500
             kube.fault = lambda verb: None
             await clock.sleep(40)
@@ -215,6 +219,85 @@ def test_an_optional_resource_may_come_later_and_go_again() -> None:
             kube.break_watches()
             await clock.sleep(100)
             assert mirror.objects == {}
+
+    virtual.run(main)
+
+
+def test_a_resource_that_can_be_forgone_is_empty_until_it_is_granted() -> None:
+    async def main(clock: LoopClock) -> None:
+        kube = FakeKube()
+        kube.put("a")
+        kube.fault = lambda verb: Forbidden("no")
+        informer = Informer(kube, HTTP_ROUTES, clock=clock, optional=True, forgo=True)
+        mirror = Mirror(informer)
+        async with running(informer):
+            await clock.sleep(100)
+            assert (informer.synced(), informer.served, mirror.objects) == (True, False, {})
+            assert (informer.problem, informer.state) == ("", "not granted")
+            assert "may not watch httproutes.gateway.networking.k8s.io" in informer.lack
+            assert "the role 'gateway' grants it, of features.gateway" in informer.lack
+            assert informer.age() < 60
+            assert len(kube.calls) < 8
+            kube.fault = lambda verb: None
+            await clock.sleep(ABSENT_SECONDS * 2)
+            assert mirror.objects == kube.objects
+            assert (informer.served, informer.state, informer.lack) == (True, "followed", "")
+
+    virtual.run(main)
+
+
+def test_what_was_seen_is_kept_when_the_right_to_see_it_is_taken_away() -> None:
+    async def main(clock: LoopClock) -> None:
+        kube = FakeKube()
+        kube.put("a")
+        informer = Informer(kube, HTTP_ROUTES, clock=clock, optional=True, forgo=True)
+        mirror = Mirror(informer)
+        async with running(informer):
+            await informer.wait_synced()
+            kube.fault = lambda verb: Forbidden("no more")
+            kube.break_watches()
+            await clock.sleep(100)
+            assert mirror.objects == kube.objects
+            assert (informer.served, informer.state) == (True, "not granted")
+            assert "no more" in informer.problem
+            assert informer.age() > 60
+
+    virtual.run(main)
+
+
+def test_a_stream_that_is_cut_by_a_refusal_leaves_no_empty_list_that_counts_as_seen() -> None:
+    async def main(clock: LoopClock) -> None:
+        kube = FakeKube()
+        kube.fault = lambda verb: Forbidden("no")
+        informer = Informer(kube, HTTP_ROUTES, clock=clock, forgo=True)
+        async with running(informer):
+            await clock.sleep(100)
+            stream = kube.watch
+
+            async def cut(*args: Any, **how: Any) -> AsyncIterator[WatchEvent]:
+                events = stream(*args, **how)
+                yield await anext(events)
+                await events.aclose()
+                raise Forbidden("no")
+
+            kube.put("a")
+            kube.fault, kube.watch = lambda verb: None, cut
+            await clock.sleep(100)
+            assert len(kube.calls) > 5
+            assert not informer.served
+
+    virtual.run(main)
+
+
+def test_what_is_left_out_is_empty_at_once_and_never_asked_for() -> None:
+    async def main(clock: LoopClock) -> None:
+        kube = FakeKube()
+        kube.put("a")
+        informer = Informer(kube, HTTP_ROUTES, clock=clock, namespaces=("x", "y"), left_out="not wanted")
+        await informer.run()
+        assert (informer.synced(), informer.served, len(informer.store)) == (True, False, 0)
+        assert (informer.state, informer.lack, informer.age()) == ("left out", "not wanted", 0)
+        assert kube.calls == []
 
     virtual.run(main)
 
