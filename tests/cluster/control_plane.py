@@ -20,6 +20,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from ipaddress import ip_network
 from pathlib import Path
 
 import yaml
@@ -30,7 +31,6 @@ from tests.cluster.certificates import Authority, Pair
 ROOT = Path(__file__).parents[2]
 LOOPBACK = "127.0.0.1"
 SERVICE_RANGE = "10.96.0.0/16"
-FIRST_SERVICE = "10.96.0.1"
 PATIENCE = 120.0
 """How long a program may take to become ready, in seconds: a busy machine is slow."""
 ATTEMPTS = 3
@@ -152,12 +152,31 @@ def etcd_argv(folder: Path, client: int, peer: int) -> list[str]:
 
 
 def apiserver_argv(
-    binary: Path, folder: Path, authority: Authority, *, address: str, port: int, etcd: str
+    binary: Path,
+    folder: Path,
+    authority: Authority,
+    *,
+    address: str,
+    port: int,
+    etcd: str,
+    services: str = SERVICE_RANGE,
 ) -> list[str]:
-    """kube-apiserver with RBAC, the default admission (PodSecurity among it) and an audit log."""
+    """kube-apiserver with RBAC, the default admission (PodSecurity among it) and an audit log.
+
+    `services` is the range of the cluster's addresses; the API itself gets the first of it.
+    """
     policy = folder / "audit-policy.yaml"
     policy.write_text(yaml.safe_dump(AUDIT_POLICY))
-    hosts = (address, LOOPBACK, "localhost", FIRST_SERVICE, "kubernetes", "kubernetes.default.svc")
+    first = str(ip_network(services)[1])
+    hosts = (
+        address,
+        LOOPBACK,
+        "localhost",
+        first,
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+    )
     server = authority.server("kube-apiserver", hosts)
     kubelet = authority.client("kube-apiserver-kubelet-client", ("system:masters",))
     accounts = authority.signer("service-accounts")
@@ -177,7 +196,7 @@ def apiserver_argv(
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-key-file={accounts.certificate}",
         f"--service-account-signing-key-file={accounts.key}",
-        f"--service-cluster-ip-range={SERVICE_RANGE}",
+        f"--service-cluster-ip-range={services}",
         "--authorization-mode=Node,RBAC",
         "--allow-privileged=true",
         "--endpoint-reconciler-type=none" if address == LOOPBACK else "--endpoint-reconciler-type=lease",
@@ -236,7 +255,7 @@ def control_plane(
             started.append(Program("kube-controller-manager", argv, folder))
             # Without its default service account a namespace takes no pods.
             path = "/api/v1/namespaces/default/serviceaccounts/default"
-            _wait(started, lambda: _answers(plane, path), "the default service account")
+            wait_until(started, lambda: _answers(plane, path), "the default service account")
         plane.programs = {one.name: one for one in started}
         yield plane
     finally:
@@ -258,11 +277,12 @@ def _begun(binaries: Path, folder: Path, started: list[Program]) -> ControlPlane
     )
     started.append(Program("kube-apiserver", argv, folder))
     plane.kubeconfig()
-    _wait(started, lambda: _answers(plane, "/readyz"), "the API server")
+    wait_until(started, lambda: _answers(plane, "/readyz"), "the API server")
     return plane
 
 
-def _wait(started: Sequence[Program], ready: Callable[[], bool], what: str) -> None:
+def wait_until(started: Sequence[Program], ready: Callable[[], bool], what: str) -> None:
+    """Raises Died when one of them ends, or when it takes longer than PATIENCE."""
     until = CLOCK.monotonic() + PATIENCE
     while not ready():
         dead = [one for one in started if not one.alive]
@@ -274,15 +294,22 @@ def _wait(started: Sequence[Program], ready: Callable[[], bool], what: str) -> N
 
 
 def _answers(plane: ControlPlane, path: str) -> bool:
-    """Whether the API server answers the administrator's question with 200."""
+    return answer(plane, path) is not None
+
+
+def answer(plane: ControlPlane, path: str) -> bytes | None:
+    """What the API server answers to the administrator's question; None unless it answers with 200.
+
+    The administrator's kubeconfig must have been made.
+    """
     certificates = plane.authority.pair.certificate.parent
     context = ssl.create_default_context(cafile=str(plane.authority.pair.certificate))
     context.load_cert_chain(certificates / "admin.crt", certificates / "admin.key")
     try:
-        with urllib.request.urlopen(plane.url + path, context=context, timeout=5) as answer:
-            return bool(answer.status == 200)
+        with urllib.request.urlopen(plane.url + path, context=context, timeout=5) as answered:
+            return bytes(answered.read()) if answered.status == 200 else None
     except (OSError, urllib.error.HTTPError):
-        return False
+        return None
 
 
 def _stopped(started: list[Program]) -> None:
