@@ -1,4 +1,4 @@
-"""python -m tests.cluster up|down|status|env|import: a whole real cluster on this machine."""
+"""python -m tests.cluster up|down|status|env|import|measure: a whole real cluster on this machine."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from tests.cluster.ground.cluster import Cluster, down, find, kubectl_path, phase, up
+from rollout.runtime.clock import SystemClock
+from tests.cluster.ground.api import kubectl_path
+from tests.cluster.ground.cluster import Cluster, down, find, phase, up
 from tests.cluster.ground.commands import Failed
+from tests.cluster.ground.examples import read, web
+from tests.cluster.ground.images import busybox
 from tests.cluster.ground.needs import missing
 from tests.cluster.ground.place import default_folder
+from tests.cluster.ground.waiting import until
 
 
 def main() -> int:
@@ -22,6 +27,7 @@ def main() -> int:
     commands.add_parser("down", help="end it and remove all of it, also what is left of a killed one")
     commands.add_parser("status", help="how it stands; exit code 0 if it is Ready")
     commands.add_parser("env", help="what a shell needs to use it: eval $(python -m tests.cluster env)")
+    commands.add_parser("measure", help="from nothing to three Ready pods behind a Service, and down again")
     importing = commands.add_parser("import", help="make the images of a tar archive known to its node")
     importing.add_argument("archive", type=Path, nargs="+")
     args = parser.parse_args()
@@ -35,12 +41,13 @@ def main() -> int:
 def act(args: argparse.Namespace) -> int:
     match args.command:
         case "up":
-            if lacks := missing():
-                raise Failed("\n".join(lacks))
+            check()
             cluster = up(args.state)
             say(
                 f"the node is Ready after {cluster.seconds} s; eval $(python -m tests.cluster env), then kubectl"
             )
+        case "measure":
+            measure(args.state)
         case "down":
             down(args.state)
         case "status":
@@ -54,6 +61,33 @@ def act(args: argparse.Namespace) -> int:
             for archive in args.archive:
                 there(args.state).import_image(archive)
     return 0
+
+
+def check() -> None:
+    if lacks := missing():
+        raise Failed("\n".join(lacks))
+
+
+def measure(folder: Path) -> None:
+    check()
+    clock = SystemClock()
+    began = clock.monotonic()
+    cluster = up(folder)
+    try:
+        node = clock.monotonic() - began
+        cluster.import_image(busybox(folder / "busybox.tar"))
+        cluster.kubectl("apply", "-f", "-", stdin=web())
+        cluster.kubectl("rollout", "status", "deployment/web", "--timeout=240s")
+        address = cluster.get("service", "web")["spec"]["clusterIP"]
+        until("a pod answers behind the Service", lambda: read(f"http://{address}/"))
+        pods = clock.monotonic() - began
+    finally:
+        ended = clock.monotonic()
+        down(folder)
+    say(
+        f"node Ready after {node:.1f} s, three Ready pods behind a Service after {pods:.1f} s, "
+        f"all gone in {clock.monotonic() - ended:.1f} s"
+    )
 
 
 def there(folder: Path) -> Cluster:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from rollout.runtime.clock import SystemClock
@@ -48,13 +49,13 @@ def groups(name: str) -> list[Path]:
     return found
 
 
-def processes(name: str) -> set[int]:
-    """Who is in any of them."""
+def processes(name: str, chosen: Callable[[Path], bool] = lambda _group: True) -> set[int]:
+    """Who is in any of them, or of those that are chosen."""
     found: set[int] = set()
-    for group in groups(name):
+    for group in filter(chosen, groups(name)):
         try:
             found.update(int(pid) for pid in (group / "cgroup.procs").read_text().split())
-        except (FileNotFoundError, OSError):
+        except OSError:
             continue  # it went while we looked
     return found - {0}
 

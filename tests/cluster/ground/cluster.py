@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -11,19 +10,17 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import IO, Any
-
-import yaml
+from typing import IO
 
 from rollout.runtime.clock import SystemClock
-from tests.cluster.ground import registry, remains
-from tests.cluster.ground.commands import Failed, run
+from tests.cluster.ground import cgroups, registry, remains
+from tests.cluster.ground.api import Api
+from tests.cluster.ground.commands import Failed
 from tests.cluster.ground.images import import_archive
 from tests.cluster.ground.keeper import Mark
-from tests.cluster.ground.needs import ROOT, required
+from tests.cluster.ground.needs import ROOT
 from tests.cluster.ground.node import HIDDEN
 from tests.cluster.ground.place import MARKER, Place
 
@@ -32,21 +29,13 @@ PATIENCE = 300.0
 CLOCK = SystemClock()
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """A cluster that runs. Its API, its pods' addresses and its Services' are reached from this machine."""
+class Cluster(Api):
+    """A cluster that runs here. Its API, its pods' addresses and its Services' are reached from this machine."""
 
-    folder: Path
-    mark: Mark
-
-    @property
-    def place(self) -> Place:
-        return Place(self.folder, IPv4Network(self.mark.network))
-
-    @property
-    def kubeconfig(self) -> Path:
-        """The administrator's (system:masters)."""
-        return self.place.kubeconfig
+    def __init__(self, folder: Path, mark: Mark) -> None:
+        self.place = Place(folder, IPv4Network(mark.network))
+        super().__init__(self.place.kubeconfig)
+        self.mark = mark
 
     @property
     def audit(self) -> Path:
@@ -58,14 +47,6 @@ class Cluster:
         """How long it took from nothing to a Ready node."""
         return self.mark.seconds
 
-    def kubectl(self, *args: str, stdin: Any = None, timeout: float = 300) -> str:
-        """kubectl as the administrator; its output. `stdin` may be an object or a list of them. Raises Failed."""
-        text = stdin if stdin is None or isinstance(stdin, str) else manifest(stdin)
-        return run(kubectl_path(), f"--kubeconfig={self.kubeconfig}", *args, stdin=text, timeout=timeout)
-
-    def get(self, *args: str) -> Any:
-        return json.loads(self.kubectl("get", *args, "-o", "json"))
-
     def import_image(self, archive: Path) -> None:
         """The images of a tar archive (docker save, or OCI layout), for pods with imagePullPolicy Never or IfNotPresent."""
         import_archive(archive.resolve(), self.inside("--mount"))
@@ -74,13 +55,10 @@ class Cluster:
         """The beginning of a command line that runs in these namespaces of the node (nsenter's words for them)."""
         return ["nsenter", f"--target={self.mark.node}", *namespaces, "--"]
 
-
-def manifest(objects: Any) -> str:
-    return yaml.safe_dump_all(objects if isinstance(objects, list) else [objects])
-
-
-def kubectl_path() -> Path:
-    return required("get_kubernetes.sh") / "kubectl"
+    def processes(self, container: str) -> set[int]:
+        """The processes of a container (its id as in the pod's status), as this machine counts them."""
+        id = container.removeprefix("containerd://")
+        return cgroups.processes(self.place.cgroup, lambda group: group.name == id)
 
 
 def checked(folder: Path) -> Path:

@@ -6,11 +6,12 @@ import hashlib
 import io
 import json
 import platform
+import shutil
 import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests.cluster.ground.commands import run
+from tests.cluster.ground.commands import Failed, run
 from tests.cluster.ground.settings import SOCKET
 
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -51,6 +52,21 @@ def write_image(
         _add(outer, name, text)
         _add(outer, "layer.tar", content)
         _add(outer, "manifest.json", json.dumps(manifest).encode())
+
+
+BUSYBOX = "surefoot.test/busybox:1"
+APPLETS = ("cat", "echo", "env", "false", "hostname", "httpd", "id", "kill", "ls", "mkdir", "nslookup", "printf", "ps",
+           "rm", "sh", "sleep", "test", "touch", "true", "wget")  # fmt: skip
+
+
+def busybox(archive: Path) -> Path:
+    """An image with a shell and a small web server (Debian's busybox-static), for pods of tests."""
+    program = shutil.which("busybox")
+    if program is None:
+        raise Failed("there is no busybox on PATH: apt-get install busybox-static")
+    links = {f"/bin/{applet}": "busybox" for applet in APPLETS}
+    write_image(archive, BUSYBOX, {"/bin/busybox": Path(program)}, ["/bin/sh"], links)
+    return archive
 
 
 def import_archive(archive: Path, within: Sequence[str] = ()) -> None:

@@ -21,6 +21,7 @@ PACKAGES = {
     "nsenter": "util-linux",
     "setpriv": "util-linux",
     "mount": "mount",
+    "busybox": "busybox-static",
 }
 PLUGINS = ("bridge", "host-local", "loopback", "portmap")
 BUILT = {
