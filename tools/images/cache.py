@@ -1,0 +1,80 @@
+"""Where built layers and archives are kept: a folder below the user's cache, everything under the checksum of its inputs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+KEPT = 3
+"""Archives of one image that are kept: the newest ones. Who loads an archive has its path from just now."""
+
+
+def folder() -> Path:
+    """$XDG_CACHE_HOME/surefoot/images, by default below ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "surefoot" / "images"
+
+
+def key(*parts: str | bytes) -> str:
+    """A short name for these inputs: equal only if all of them are equal, in this order."""
+    whole = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        whole.update(b"%d:" % len(data) + data)
+    return whole.hexdigest()[:16]
+
+
+def checksum(path: Path) -> str:
+    """The file's SHA-256 in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sources(root: Path, names: Iterable[str]) -> str:
+    """A key of the files of these names, and of all below where one is a folder. Compiled files do not count."""
+    files = [
+        path
+        for name in sorted(names)
+        for path in ([root / name] if (root / name).is_file() else sorted((root / name).rglob("*")))
+        if path.is_file() and path.suffix != ".pyc"
+    ]
+    return key(*(f"{path.relative_to(root)} {checksum(path)}" for path in files))
+
+
+def made(name: str, make: Callable[[Path], None]) -> Path:
+    """The path of `name` in the cache. If it is missing, `make` writes it under another name first, a file or a folder.
+
+    So nobody sees it half-made, and when two make the same at once, the first one's stays.
+    """
+    path = folder() / name
+    if path.exists():
+        return path
+    folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder(), prefix="partial-") as scratch:
+        partial = Path(scratch) / path.name
+        make(partial)
+        try:
+            partial.rename(path)
+        except OSError:
+            if not path.is_dir():  # a folder that somebody else has put there meanwhile is the same one
+                raise
+    return path
+
+
+def prune(name: str, suffix: str) -> None:
+    """Deletes all but the newest `KEPT` entries `<name>-<key><suffix>`."""
+    found = [path for path in folder().glob(f"{name}-{'[0-9a-f]' * 16}{suffix}") if path.exists()]
+    for old in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
+        if old.is_dir():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.unlink(missing_ok=True)
+
+
+def say(line: str) -> None:
+    """Progress, for whoever waits."""
+    print(line, file=sys.stderr, flush=True)
