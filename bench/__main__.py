@@ -1,4 +1,4 @@
-"""`python -m bench`: measure, print, and write bench/RESULTS.md.
+"""`python -m bench`: measure, print, and keep the chapter in bench/RESULTS.md.
 
     python -m bench                     # all, and RESULTS.md
     python -m bench --only plan         # some of it, printed only (repeat --only for more)
@@ -17,17 +17,15 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 
 import msgspec
 
+from bench import results
 from bench.figures import Section, progress, table
 from bench.machine import Machine, machine
 from rollout.runtime import logs
 
-RESULTS = Path(__file__).parent / "RESULTS.md"
-BUSY = 0.5
-"""Load per core above which a run is not alone on its machine."""
+TITLE = "# Measured"
 SUBJECTS = {
     "sandbox": "`rollout sandbox up` until it is ready, and until a first Rollout is Healthy in it",
     "apiserver": "The sandbox's API server over HTTPS",
@@ -60,13 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
             progress(f"{name}: FAILED, see above")
             failed.append(name)
-    results = Results(machine=where, sections=tuple(sections), failed=tuple(failed))
-    sys.stdout.write(_json(results) if options.output == "json" else markdown(results))
+    found = Results(machine=where, sections=tuple(sections), failed=tuple(failed))
+    sys.stdout.write(_json(found) if options.output == "json" else markdown(found))
     if failed:
         progress(f"RESULTS.md is left as it was: {', '.join(failed)} failed")
     elif not options.only:
-        RESULTS.write_text(markdown(results))
-        progress(f"written: {RESULTS}")
+        progress(f"written: {results.keep(TITLE, markdown(found))}")
     return 1 if failed else 0
 
 
@@ -90,25 +87,24 @@ def _section(name: str) -> Section:
     )
 
 
-def _json(results: Results) -> str:
-    return msgspec.json.format(msgspec.json.encode(results), indent=2).decode() + "\n"
+def _json(found: Results) -> str:
+    return msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n"
 
 
-def markdown(results: Results) -> str:
-    """The page that is kept as RESULTS.md."""
-    on = results.machine
+def markdown(found: Results) -> str:
+    """The chapter that is kept in RESULTS.md."""
+    on = found.machine
     lines = [
-        "# Measured",
+        TITLE,
         "",
         f"By `make bench` on {on.date}, commit {on.commit}.",
-        f"{on.cpu}, {on.cores} cores, {on.memory_gib:g} GiB; {on.kernel}; {on.python}.",
-        f"Load average before: {', '.join(f'{one:.2f}' for one in on.load)} (1, 5, 15 minutes).{_busy(on)}",
+        *results.about(on),
         "",
         "Figures are medians where there were several runs. Load of other work on the machine makes everything",
         "slower: a load average near or above the number of cores before a section means that its figures are noisy",
         "and too high. CPU times suffer less than wall times. Goals are from issue 3 and hold for an idle machine.",
     ]
-    for one in results.sections:
+    for one in found.sections:
         lines += [
             "",
             f"## {one.name}",
@@ -117,12 +113,6 @@ def markdown(results: Results) -> str:
         ]
         lines += table(one.figures)
     return "\n".join(lines) + "\n"
-
-
-def _busy(on: Machine) -> str:
-    if on.load[0] <= on.cores * BUSY:
-        return ""
-    return " **The machine was busy with other work: read the wall times as upper bounds.**"
 
 
 if __name__ == "__main__":
