@@ -18,6 +18,7 @@ from analysis import lasting
 from analysis.lasting import Act
 from analysis.measuring import Measuring
 from analysis.plan import delete_at, plan, refused, transitions
+from analysis.policy import Policy
 from analysis.providers.base import Providers
 from rollout.api.analysis import AnalysisRun, AnalysisRunSpec, AnalysisRunStatus, Measurement, Metric
 from rollout.api.codec import merge_diff, plain, view
@@ -33,6 +34,7 @@ from rollout.runtime.fresh import Fresh
 from rollout.runtime.informer import Informer, wait_synced
 from rollout.runtime.kube import Kube, Object
 from rollout.runtime.runner import After, Runner
+from rollout.runtime.slots import Slots
 
 log = structlog.get_logger()
 
@@ -67,16 +69,19 @@ class AnalysisController:
         instance_id: str = "",
         workers: int = WORKERS,
         measurements: int = MEASUREMENTS,
+        policy: Policy | None = None,
         recorder: Recorder | None = None,
         informer: Informer | None = None,
         on_reconcile: Callable[[str, float], None] | None = None,
     ) -> None:
         self._kube = kube
         self._clock = clock
-        self._measuring = Measuring(kube, clock, providers)
+        self.policy = policy or Policy()
+        """What runs may measure with; may be set at any time, and counts for what begins from then on."""
+        self._measuring = Measuring(kube, clock, providers, lambda: self.policy)
         self._instance_id = instance_id
         self._recorder = recorder
-        self._slots = asyncio.Semaphore(measurements)
+        self.slots = Slots(measurements)
         self._shared = informer is not None
         self.informer = informer or Informer(kube, ANALYSIS_RUNS, clock=clock, namespaces=namespaces)
         self._fresh = Fresh([self.informer.store], clock=clock)
@@ -236,7 +241,7 @@ class AnalysisController:
         require_valid_run(spec)
         metrics = resolved(spec)
         for metric in metrics:
-            self._measuring.check(metric)
+            self._measuring.check(run, metric)
         self._resolved[key] = uid, spec, metrics
         return metrics
 
@@ -258,13 +263,13 @@ class AnalysisController:
 
     async def _measure(self, run: AnalysisRun, metric: Metric) -> None:
         """Take one measurement and have the run looked at again. Ends without one only when cancelled."""
-        async with self._slots:
+        async with self.slots:
             measurement = await self._measuring.measure(run, metric)
         self._arrived(run, metric, measurement)
 
     async def _act(self, run: AnalysisRun, metric: Metric, act: Act) -> None:
         """Take one step of a measurement that lasts, and have the run looked at again."""
-        async with self._slots:
+        async with self.slots:
             outcome = await self._measuring.act(run, metric, act)
         if outcome.not_before is not None:
             self._not_before[run.metadata.key, run.metadata.uid, metric.name] = outcome.not_before

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ from analysis import lasting
 from analysis.judge import Verdict, judge, text
 from analysis.lasting import Act
 from analysis.plan import begun_at
+from analysis.policy import Policy
 from analysis.providers.base import (
     Lasting,
     Namespaced,
@@ -35,7 +36,16 @@ from rollout.api.codec import plain
 from rollout.api.meta import timestamp
 from rollout.api.resources import SECRETS
 from rollout.core import arguments
-from rollout.errors import AlreadyExists, ApiError, Conflict, Expired, ProviderError, Throttled, Unavailable
+from rollout.errors import (
+    AlreadyExists,
+    ApiError,
+    Conflict,
+    Expired,
+    InvalidSpec,
+    ProviderError,
+    Throttled,
+    Unavailable,
+)
 from rollout.runtime.clock import Clock
 from rollout.runtime.kube import Kube
 
@@ -62,14 +72,19 @@ class Outcome(msgspec.Struct, frozen=True):
 class Measuring:
     """Asks `providers` on behalf of runs; reads the Secrets that metrics name through `kube`."""
 
-    def __init__(self, kube: Kube, clock: Clock, providers: Providers) -> None:
+    def __init__(
+        self, kube: Kube, clock: Clock, providers: Providers, policy: Callable[[], Policy] = Policy
+    ) -> None:
         self._kube = kube
         self._clock = clock
         self._providers = providers
+        self._policy = policy
 
-    def check(self, metric: Metric) -> None:
-        """Raise InvalidSpec when there is no provider for the metric."""
+    def check(self, run: AnalysisRun, metric: Metric) -> None:
+        """Raise InvalidSpec when there is no provider for the metric, or a run that has not begun may not use it."""
         provider_of(metric, self._providers)
+        if not run.status.phase and (problem := self._refusal(run, metric)):
+            raise InvalidSpec(problem)
 
     def lasts(self, metric: Metric) -> bool:
         return isinstance(provider_of(metric, self._providers), Lasting)
@@ -82,6 +97,7 @@ class Measuring:
         try:
             provider = self._at_once(run, metric)
             details = provider.asked(metric)
+            self._permit(run, metric)
             async with asyncio.timeout(MEASUREMENT_SECONDS):
                 secrets = await self._secrets(run, metric)
                 reading = await provider.measure(metric, secrets, started)
@@ -126,6 +142,8 @@ class Measuring:
         if act.verb == "end":
             await provider.end(metric, task, known)
             return Outcome(lasting.cleaned(before))
+        if act.verb == "begin":
+            self._permit(run, metric)
         secrets |= await self._secrets(run, metric)
         if act.verb == "begin":
             told = {**provider.asked(metric), **await provider.begin(metric, secrets, task)}
@@ -178,6 +196,18 @@ class Measuring:
         )
         return Outcome(None, self._clock.now() + timedelta(seconds=AGAIN_SECONDS))
 
+    # --- what it may ------------------------------------------------------------------------------
+
+    def _refusal(self, run: AnalysisRun, metric: Metric) -> str:
+        path = f"spec.metrics[{metric.name}].provider"
+        problems = (self._policy().problem(run.metadata.namespace, name, path) for name in metric.provider)
+        return "; ".join(str(one) for one in problems if one is not None)
+
+    def _permit(self, run: AnalysisRun, metric: Metric) -> None:
+        """ProviderError when the operator does not, or no longer, allow what is about to begin."""
+        if problem := self._refusal(run, metric):
+            raise ProviderError(problem)
+
     # --- what it needs ----------------------------------------------------------------------------
 
     def _at_once(self, run: AnalysisRun, metric: Metric) -> Provider:
@@ -198,6 +228,8 @@ class Measuring:
             ref = argument.value_from.secret_key_ref if argument.value_from else None
             if ref is None or argument.name not in wanted:
                 continue
+            if problem := self._policy().secrets_problem():
+                raise ProviderError(f'argument "{argument.name}": {problem}')
             try:
                 secret = await self._kube.get(SECRETS, run.metadata.namespace, ref.name)
             except _PASSING:
@@ -206,6 +238,8 @@ class Measuring:
                 raise ProviderError(
                     f'the Secret "{ref.name}" of argument "{argument.name}": {error.message}'
                 ) from None
+            if problem := self._policy().secret_problem(secret):
+                raise ProviderError(f'the Secret "{ref.name}" of argument "{argument.name}": {problem}')
             found[argument.name] = _value(secret, ref.name, ref.key, argument.name)
         return found
 

@@ -14,34 +14,38 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-import msgspec
 import structlog
 
 from analysis.controller import AnalysisController
+from analysis.policy import Policy
 from analysis.providers.registry import lasting_providers, providers
 from chaos.controller.lease import LEASE_PATH, UNKNOWN
 from chaos.controller.metrics import ChaosMetrics
 from chaos.controller.together import ChaosControllers
 from chaos.faults.injector import IMAGE, IMAGE_VARIABLE, LEASE_VARIABLE
-from chaos.faults.kinds import kinds
+from chaos.faults.kinds import EPHEMERAL, kinds
+from rollout.api.features import FEATURES
 from rollout.api.meta import key_of
 from rollout.api.resources import ANALYSIS_RUNS, CHAOS_RUNS, LEASES, ROLLOUTS
-from rollout.controller.metrics import CountingRecorder, ObjectMetrics
+from rollout.controller.metrics import CountingRecorder, ObjectMetrics, Unrecorded
 from rollout.controller.rollout import RolloutController
 from rollout.errors import ConfigError, Forbidden, NotFound, SurefootError
-from rollout.runtime import logs
+from rollout.runtime import logs, settings
 from rollout.runtime.client import HttpKube
 from rollout.runtime.clock import Clock, SystemClock
 from rollout.runtime.config import Connection, load
 from rollout.runtime.events import Recorder
 from rollout.runtime.guard import GuardedFetch
 from rollout.runtime.http import HttpClient
+from rollout.runtime.informer import Informer
 from rollout.runtime.kube import Kube
 from rollout.runtime.leader import Elector, FencedKube, live_holder
 from rollout.runtime.metrics import Metrics
+from rollout.runtime.reload import Reloader
 from rollout.runtime.runner import Runner
 from rollout.runtime.serve import HealthServer
-from rollout.runtime.watchdog import LoopWatchdog
+from rollout.runtime.settings import ControllerConfig
+from rollout.runtime.watchdog import HangWatch, LoopWatchdog
 
 log = structlog.get_logger()
 
@@ -50,30 +54,10 @@ LEASE_NAME = "surefoot-controller"
 FOREIGN_LEASE = "argo-rollouts-controller-lock"
 STALE_WATCH_SECONDS = 300.0
 STOP_SECONDS = 25.0
-
-
-class ControllerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What `rollout controller run` is told. `namespaces` empty = all; `address` "" = serve no metrics.
-
-    `lease_namespace` is where the election's Lease lives. `take_over` starts beside another live controller
-    of the same API, or takes a lease that is still held. `lease_url` is where the injectors of network faults reach
-    `address` of this very process (or $SUREFOOT_LEASE_URL; "" = they have their deadline alone). ChaosSchedules go by a clock `schedule_speed` times as fast.
-    """
-
-    kubeconfig: str = ""
-    context: str = ""
-    as_user: str = ""
-    namespaces: tuple[str, ...] = ()
-    instance_id: str = ""
-    lease_namespace: str = "default"
-    leader_election: bool = True
-    take_over: bool = False
-    address: str = ""
-    lease_url: str = ""
-    workers: int = 10
-    schedule_speed: float = 1.0
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["json", "console"] = "json"
+LAST_EVENTS_SECONDS = 1.5
+"""How long giving the lease back may wait for Events about what was done last."""
+SHUTDOWN_SECONDS = 43.0
+"""All of a shutdown; the chart's terminationGracePeriodSeconds is 45."""
 
 
 def connection_of(config: ControllerConfig, environ: Mapping[str, str] = os.environ) -> Connection:
@@ -103,19 +87,43 @@ def lease_url_of(config: ControllerConfig, environ: Mapping[str, str] = os.envir
     return url
 
 
-def run(config: ControllerConfig) -> None:
-    """Run the controllers until SIGTERM or SIGINT. Raises ConfigError, ApiError, LeadershipLost."""
+def policy_of(config: ControllerConfig) -> Policy:
+    """What analyses may measure with."""
+    said = config.analysis
+    return Policy(
+        providers=said.providers,
+        namespaces=said.namespaces,
+        features=config.features,
+        labelled_secrets=said.labelled_secrets,
+    )
+
+
+def run(path: str = "", given: Mapping[str, Any] | None = None) -> None:
+    """Run the controllers until SIGTERM or SIGINT, by the configuration file (""= none) with the `given` fields over it.
+
+    Raises ConfigError, ApiError, LeadershipLost.
+    """
+    config = settings.load(path, given)
     logs.configure(level=config.log_level, format=config.log_format)
-    asyncio.run(serve(config, connection_of(config)))
+    asyncio.run(serve(config, connection_of(config), path, given))
 
 
-async def serve(config: ControllerConfig, connection: Connection) -> None:
+async def serve(
+    config: ControllerConfig, connection: Connection, path: str = "", given: Mapping[str, Any] | None = None
+) -> None:
     """The controllers of one process, to their end."""
     clock = SystemClock()
     stop = asyncio.Event()
+    hang = HangWatch(clock)
+    watched = asyncio.create_task(hang.run(), name="hang watch")
+
+    def told() -> None:
+        stop.set()
+        hang.end_within(SHUTDOWN_SECONDS, f"the shutdown took more than {SHUTDOWN_SECONDS:g} s")
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, told)
     kube = HttpKube(connection, clock=clock)
     # Renewals of the lease must not wait behind the requests in flight of the controllers.
     lease_kube = HttpKube(connection, clock=clock)
@@ -123,11 +131,15 @@ async def serve(config: ControllerConfig, connection: Connection) -> None:
     try:
         if not config.take_over:
             await refuse_beside_another(kube, clock, instance_id=config.instance_id)
-        await Manager(config, clock, stop, kube=kube, lease_kube=lease_kube, http=http).run()
+        manager = Manager(config, clock, stop, kube=kube, lease_kube=lease_kube, http=http)
+        if path:
+            manager.follow(path, given or {})
+        await manager.run()
     finally:
         await http.close()
         await lease_kube.close()
         await kube.close()
+        watched.cancel()
 
 
 async def refuse_beside_another(kube: Kube, clock: Clock, *, instance_id: str = "") -> None:
@@ -168,8 +180,10 @@ class Manager:
         http: HttpClient,
     ) -> None:
         self._config = config
+        self._clock = clock
         self._stop = stop
         self._metrics = Metrics()
+        self._reloader: Reloader | None = None
         self._elector = Elector(
             lease_kube,
             namespace=config.lease_namespace,
@@ -181,11 +195,14 @@ class Manager:
         )
         writer: Kube = FencedKube(kube, self._elector) if config.leader_election else kube
         self._recorder = Recorder(kube, clock, component="rollouts-controller")
-        counted = CountingRecorder(self._recorder)
+        self._counted = counted = CountingRecorder(
+            self._recorder if "events" in config.features else Unrecorded()
+        )
         self._step = RolloutController(
             writer,
             clock,
             namespaces=config.namespaces,
+            features=config.features,
             instance_id=config.instance_id,
             workers=config.workers,
             recorder=counted,
@@ -198,29 +215,65 @@ class Manager:
             {**providers(http, os.environ), **lasting_providers(writer, clock, os.environ)},
             namespaces=config.namespaces,
             instance_id=config.instance_id,
+            measurements=config.analysis.measurements,
+            policy=policy_of(config),
             recorder=counted,
             informer=self._step.caches.informers[ANALYSIS_RUNS],
             on_reconcile=self._metrics.reconcile("analysis"),
         )
-        self._chaos = ChaosControllers(
-            writer,
-            clock,
+        self._chaos = self._chaos_of(writer, http, counted) if "chaos" in config.features else None
+        self._watchdog = LoopWatchdog(
+            clock, on_fatal=lambda lag: self._elector.give_up(f"the event loop was blocked for {lag:.1f} s")
+        )
+        self._objects = ObjectMetrics(
+            self._step.caches, counted, decisions=self._step.decisions, limit=config.metrics.max_objects
+        )
+        self._metrics.registry.register(self._objects)
+        if self._chaos is not None:
+            runs = self._chaos.caches.informers[CHAOS_RUNS].store
+            self._metrics.registry.register(ChaosMetrics(runs, counted.counts))
+        self._watch(kube, lease_kube)
+
+    def _chaos_of(self, kube: Kube, http: HttpClient, recorder: CountingRecorder) -> ChaosControllers:
+        config = self._config
+        found = kinds(os.environ.get(IMAGE_VARIABLE) or IMAGE, lease_url_of(config))
+        if "chaosNetwork" not in config.features:
+            found = {name: kind for name, kind in found.items() if name not in EPHEMERAL}
+        return ChaosControllers(
+            kube,
+            self._clock,
             fetch=GuardedFetch(http).fetch,
-            kinds=kinds(os.environ.get(IMAGE_VARIABLE) or IMAGE, lease_url_of(config)),
+            kinds=found,
             shared=self._step.caches.informers,
             schedule_speed=config.schedule_speed,
             namespaces=config.namespaces,
             instance_id=config.instance_id,
-            recorder=counted,
+            recorder=recorder,
             on_reconcile=self._metrics.reconcile,
         )
-        self._watchdog = LoopWatchdog(
-            clock, on_fatal=lambda lag: self._elector.give_up(f"the event loop was blocked for {lag:.1f} s")
+
+    def follow(self, path: str, given: Mapping[str, Any]) -> None:
+        """Read the configuration file again whenever it changes."""
+        self._reloader = Reloader(
+            path, given, self._config, self._clock, apply=self._reconfigure, tell=self._tell
         )
-        self._metrics.registry.register(ObjectMetrics(self._step.caches, counted))
-        runs = self._chaos.caches.informers[CHAOS_RUNS].store
-        self._metrics.registry.register(ChaosMetrics(runs, counted.counts))
-        self._watch(kube, lease_kube)
+        self._metrics.add_reloader(self._reloader)
+
+    def _reconfigure(self, config: ControllerConfig) -> None:
+        """Have what can change live take effect (`settings.LIVE`)."""
+        self._config = config
+        logs.set_level(config.log_level)
+        self._step.runner.resize(config.workers)
+        self._analysis.slots.resize(config.analysis.measurements)
+        self._analysis.policy = policy_of(config)
+        self._objects.limit = config.metrics.max_objects
+
+    def _tell(self, type: Literal["Normal", "Warning"], reason: str, message: str) -> None:
+        """An Event about this controller: about its Lease, for people to find."""
+        meta = {"name": self._elector.name, "namespace": self._config.lease_namespace}
+        self._counted.emit(
+            {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": meta}, type, reason, message
+        )
 
     async def run(self) -> None:
         """Until told to stop. Leadership lost, or any part failing, ends all of it with that error."""
@@ -233,11 +286,14 @@ class Manager:
         async with asyncio.TaskGroup() as group:
             background = [
                 group.create_task(self._step.caches.run(), name="caches"),
-                group.create_task(self._chaos.caches.run(), name="chaos caches"),
                 group.create_task(self._recorder.run(), name="events"),
                 group.create_task(self._watchdog.run(), name="watchdog"),
                 group.create_task(self._serve(), name="metrics and health"),
             ]
+            if self._chaos is not None:
+                background.append(group.create_task(self._chaos.caches.run(), name="chaos caches"))
+            if self._reloader is not None:
+                background.append(group.create_task(self._reloader.run(), name="configuration"))
             work = group.create_task(self._lead_until_stopped(), name="controllers")
             await work
             await self._recorder.drain()
@@ -256,7 +312,8 @@ class Manager:
                     # Running reconciles finish; then `run` of the runners returns and the lease is released.
                     self._step.stop()
                     self._analysis.stop()
-                    self._chaos.stop()
+                    if self._chaos is not None:
+                        self._chaos.stop()
                     await asyncio.wait({work}, timeout=STOP_SECONDS)
         finally:
             stopped.cancel()
@@ -267,15 +324,29 @@ class Manager:
             work.result()
 
     async def _work(self) -> None:
-        log.info("controllers start", namespaces=self._config.namespaces or "all")
+        log.info(
+            "controllers start",
+            namespaces=self._config.namespaces or "all",
+            without=[one for one in FEATURES if one not in ("core", *self._config.features)],
+        )
         async with asyncio.TaskGroup() as group:
             group.create_task(self._step.run(), name="rollout controller")
             group.create_task(self._analysis.run(), name="analysis controller")
-            group.create_task(self._chaos.run(), name="chaos controllers")
+            if self._chaos is not None:
+                group.create_task(self._chaos.run(), name="chaos controllers")
+        # What was done is told before the lease is given back, which comes last.
+        await self._recorder.drain(LAST_EVENTS_SECONDS)
 
     @property
     def _runners(self) -> tuple[Runner[Any], ...]:
-        return self._step.runner, self._analysis.runner, *self._chaos.runners
+        chaos = self._chaos.runners if self._chaos is not None else ()
+        return self._step.runner, self._analysis.runner, *chaos
+
+    @property
+    def _informers(self) -> tuple[Informer, ...]:
+        """One per resource: of those that both follow (chaos needs all ReplicaSets), the step controller's."""
+        chaos = self._chaos.caches.informers if self._chaos is not None else {}
+        return tuple({**chaos, **self._step.caches.informers}.values())
 
     def _doubt(self, in_doubt: bool) -> None:
         """While it is uncertain whether we lead, no new key is taken."""
@@ -291,10 +362,9 @@ class Manager:
         self._metrics.add_elector(self._elector)
         self._metrics.add_recorder(self._recorder)
         self._metrics.add_watchdog(self._watchdog)
-        for barrier in (self._step.fresh, *self._chaos.barriers):
+        for barrier in (self._step.fresh, *(self._chaos.barriers if self._chaos is not None else ())):
             self._metrics.add_barrier(barrier)
-        # One series per resource: of those that both follow (chaos needs all ReplicaSets), the step controller's.
-        for informer in {**self._chaos.caches.informers, **self._step.caches.informers}.values():
+        for informer in self._informers:
             self._metrics.add_informer(informer)
         for runner in self._runners:
             self._metrics.add_runner(runner)
@@ -307,7 +377,8 @@ class Manager:
             self._config.address,
             metrics=self._metrics,
             ready=checks,
-            healthy={"watches": self._stall},
+            notes={"kinds": self._lacks},
+            healthy={"watches": self._stall, "loop": self._watchdog.problem},
             asked={LEASE_PATH: self._lease},
         ) as server:
             log.info("serving metrics and health", port=server.port)
@@ -315,16 +386,23 @@ class Manager:
 
     def _lease(self, uid: str) -> int:
         leads = self._elector.leading or not self._config.leader_election
-        return self._chaos.lease(uid) if leads else UNKNOWN
+        return self._chaos.lease(uid) if leads and self._chaos is not None else UNKNOWN
 
     def _caches_problem(self) -> str:
-        waiting = [str(one.resource) for one in self._step.caches.needed if not one.synced()]
-        return f"waiting for {', '.join(waiting)}" if waiting else ""
+        """What the controller cannot work without and does not have; what is forbidden is said with the role that lacks."""
+        waiting = [one for one in self._step.caches.needed if not one.synced()]
+        said = "; ".join(one.lack or f"waiting for {one.resource}" for one in waiting)
+        return " ".join(said.split())
+
+    def _lacks(self) -> list[str]:
+        """The kinds that are done without, and why."""
+        return [f"{one.resource}: {' '.join(one.lack.split())}" for one in self._informers if one.lack]
 
     def _stall(self) -> str:
         """A watch that has been silent for minutes hides the world: better a fresh process."""
         late = 2 * STALE_WATCH_SECONDS
-        silent = [*self._step.caches.silent(late), *self._chaos.silent(late)]
+        chaos = self._chaos.silent(late) if self._chaos is not None else []
+        silent = [*self._step.caches.silent(late), *chaos]
         return f"no word from the watches of {', '.join(silent)}" if silent else ""
 
 

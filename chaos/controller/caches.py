@@ -42,9 +42,9 @@ from rollout.api.resources import (
     Resource,
 )
 from rollout.core.validate_analysis import validate_template
-from rollout.errors import InvalidSpec
+from rollout.errors import Forbidden, InvalidSpec
 from rollout.runtime.clock import Clock
-from rollout.runtime.informer import Informer, wait_synced
+from rollout.runtime.informer import Informer, strip, wait_synced
 from rollout.runtime.kube import Kube, Object
 
 KINDS = (CHAOS_RUNS, CHAOS_TEMPLATES, CHAOS_SCHEDULES, CHAOS_SWITCHES)
@@ -71,6 +71,8 @@ WORLD = (
     ENVOY_FILTERS,
     NETWORK_POLICIES,
 )
+WORLD_SECONDS = 0.1
+"""How often it is looked at whether the world has come."""
 
 
 class Caches:
@@ -84,14 +86,22 @@ class Caches:
         *,
         shared: Mapping[Resource, Informer] | None = None,
     ) -> None:
+        self._clock = clock
+
         def own(resource: Resource) -> Informer:
-            scope = namespaces if resource.namespaced else ()
-            if resource is CHAOS_RUNS:
+            # Without sight of the runs nothing is done. A world that may not be seen is not an empty one: no fault in
+            # it is gone. And whoever may not see a switch must not act as if it were off.
+            forgo = resource in (CHAOS_RUNS, CHAOS_TEMPLATES, CHAOS_SCHEDULES)
+            return Informer(
+                kube,
+                resource,
+                clock=clock,
+                namespaces=namespaces if resource.namespaced else (),
+                optional=True,
+                forgo=forgo,
                 # managedFields say who asked for the run.
-                return Informer(
-                    kube, resource, clock=clock, namespaces=scope, optional=True, transform=lambda obj: obj
-                )
-            return Informer(kube, resource, clock=clock, namespaces=scope, optional=True)
+                transform=(lambda obj: obj) if resource is CHAOS_RUNS else strip,
+            )
 
         given = shared or {}
         self.informers: dict[Resource, Informer] = {
@@ -126,8 +136,11 @@ class Caches:
         await wait_synced(*(self.informers[one] for one in (*KINDS, *SHARED)))
 
     async def wait_world(self) -> None:
-        """Until all that a run is decided from is there."""
-        await wait_synced(*self._world.values())
+        """Until all that a run is decided from is there. Forbidden when a part of it may not be seen."""
+        while waiting := [one for one in self._world.values() if not one.synced()]:
+            if lacks := [one.lack for one in waiting if one.lack]:
+                raise Forbidden("; ".join(lacks))
+            await self._clock.sleep(WORLD_SECONDS)
 
     @property
     def following(self) -> Iterable[Informer]:

@@ -35,7 +35,7 @@ from rollout.api.rollout import INSTANCE_ID
 from rollout.core.problem import Problem
 from rollout.core.validate_chaos import validate_run
 from rollout.effects import chaos as effects
-from rollout.errors import ApiError, InvalidSpec, NotFound
+from rollout.errors import ApiError, Forbidden, InvalidSpec, NotFound
 from rollout.runtime.clock import Clock
 from rollout.runtime.fresh import Fresh
 from rollout.runtime.kube import Kube, Object
@@ -126,12 +126,21 @@ class ChaosController:
             return None
         phase = (raw.get("status") or {}).get("phase") or "Pending"
         if phase != "Completed":
-            await self.caches.wait_world()
+            await self._wait_world(raw)
         if phase == "Pending":
             # One at a time: each sees what those before it were let to do.
             async with self._admission:
                 return await self._admit(key)
         return await self._pass(raw)
+
+    async def _wait_world(self, raw: Object) -> None:
+        """Until the world is there. What may not be seen is said to whoever looks at the run, too."""
+        try:
+            await self.caches.wait_world()
+        except Forbidden as error:
+            if self._recorder is not None:
+                self._recorder.emit(raw, "Warning", "NotGranted", f"nothing can be done: {error}")
+            raise
 
     async def _admit(self, key: Key) -> After | None:
         raw = self.caches.get(CHAOS_RUNS, key)

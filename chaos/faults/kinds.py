@@ -12,6 +12,8 @@ from chaos.faults.outage import Outage
 from chaos.faults.pod_delete import PodDeletion
 from chaos.faults.scale_down import ScalingDown
 
+EPHEMERAL = frozenset({"containerKill", "networkLatency", "networkLoss"})
+"""The kinds that put a container of ours into others' pods: those of the feature `chaosNetwork`."""
 _NO_PROXY = "networkLatency, which needs no mesh"
 
 

@@ -99,7 +99,7 @@ def _obstacles(seen: Observed, kinds: Kinds) -> Iterator[str]:
             name = kind_of(fault)
             kind = kinds.get(name)
             if kind is None:
-                yield f"fault {fault.name}: not supported yet: {name}"
+                yield f"fault {fault.name}: this controller does not do {name} (docs/chaos.md)"
                 continue
             for one in kind.obstacles(fault, seen.run, seen.world):
                 yield f"fault {one.fault}: {one.reason}" + (

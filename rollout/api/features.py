@@ -46,6 +46,12 @@ Feature = Literal[
 FEATURES: tuple[Feature, ...] = get_args(Feature)
 """All of them. `core` cannot be left out."""
 
+Provider = Literal["prometheus", "web", "http", "kubernetes", "job", "cmd", "loadTest", "chaos"]
+PROVIDERS: tuple[Provider, ...] = get_args(Provider)
+"""What an analysis can measure with (`analysis.providers.registry`)."""
+NEEDS: dict[str, Feature] = {"job": "jobs", "cmd": "jobs", "loadTest": "loadTest", "chaos": "chaos"}
+"""The feature without which a provider cannot work."""
+
 FOLLOWED: dict[Resource, Feature] = {
     DECISION_RECORDS: "decisions",
     DEPLOYMENTS: "workloadRef",

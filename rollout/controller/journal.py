@@ -6,6 +6,8 @@ remembered: records are too big to be cached as other objects are.
 
 from __future__ import annotations
 
+from collections import Counter
+
 import structlog
 
 from rollout import effects
@@ -35,6 +37,8 @@ class Journal:
         self._clock = clock
         self._ledgers: dict[Key, tuple[str, Ledger]] = {}
         self._ask_after = 0.0
+        self.counts: Counter[str] = Counter()
+        """Decisions that were recorded since the start, by kind."""
 
     async def note(self, seen: Observed, outcome: Outcome) -> None:
         """Record what the pass has come to, unless it is what was recorded last.
@@ -53,7 +57,14 @@ class Journal:
         written = await effects.record(appended(ledger, seen, entry, spec), self._kube)
         uid = seen.rollout.metadata.uid
         self._ledgers[seen.key] = uid, ledger_of(written, uid)
-        log.info("decided", decision=decision.kind, because=decision.because, step=decision.after.step)
+        self.counts[decision.kind] += 1
+        log.info(
+            "decided",
+            decision=decision.kind,
+            generation=entry.generation,
+            because=decision.because,
+            step=decision.after.step,
+        )
 
     def forget(self, key: Key) -> None:
         """The Rollout is gone."""

@@ -6,7 +6,7 @@ order of the two, and what wakes a Rollout.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal, Protocol
 
 import msgspec
@@ -17,7 +17,7 @@ from rollout.api import codec
 from rollout.api.features import FEATURES
 from rollout.api.meta import Key, ObjectMeta, key_of, metadata
 from rollout.api.resources import ANALYSIS_RUNS, CHAOS_SWITCHES, REPLICA_SETS, ROLLOUTS, Resource
-from rollout.api.rollout import INSTANCE_ID, Rollout, RolloutStatus
+from rollout.api.rollout import INSTANCE_ID, REVISION, Rollout, RolloutStatus
 from rollout.controller.caches import Caches
 from rollout.controller.journal import Journal
 from rollout.controller.pace import Pace
@@ -95,6 +95,11 @@ class RolloutController:
         for resource, informer in self.caches.informers.items():
             informer.on_change(_waker(resource, self.caches, self.runner))
 
+    @property
+    def decisions(self) -> Mapping[str, int]:
+        """How many decisions were recorded since the start, by kind."""
+        return self._journal.counts if self._journal is not None else {}
+
     async def run(self) -> None:
         """Wait for the caches, then reconcile until `stop` or cancelled."""
         await wait_synced(*self.caches.needed)
@@ -139,7 +144,11 @@ class RolloutController:
             before = without_new(seen) if why else None
             seen = before or seen
             decision = plan(seen) if before is None else told(plan(before), before, why)
-        after = await self._carry_out(seen, decision)
+        # With the key, which the runner binds, a line tells the revision and the version of the object it rests on.
+        meta = rollout.metadata
+        trace = {"revision": meta.annotation(REVISION), "version": meta.resource_version}
+        with structlog.contextvars.bound_contextvars(**trace):
+            after = await self._carry_out(seen, decision)
         if decision.broken:
             raise InvariantBroken(f"{decision.broken} (Rollout {key})")
         return _sooner(after, resolved.poll)

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:  # keeps asyncio out of the command line's start-up
     import asyncio
 
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Linux's CLOCK_MONOTONIC stands still while the machine sleeps, and a leader would wake up sure of its lease."""
+
 
 class Clock(Protocol):
     """Wall-clock time, monotonic time, and the randomness of one process."""
@@ -26,7 +29,10 @@ class Clock(Protocol):
         ...
 
     def monotonic(self) -> float:
-        """Seconds from an arbitrary start; never runs backwards. For durations inside one process."""
+        """Seconds from an arbitrary start; never runs backwards. For durations inside one process.
+
+        The time that a machine sleeps counts, where its clock can tell: a lease runs out meanwhile.
+        """
         ...
 
     async def sleep(self, seconds: float) -> None: ...
@@ -46,7 +52,7 @@ class SystemClock:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return time.clock_gettime(_CLOCK)
 
     async def sleep(self, seconds: float) -> None:
         import asyncio

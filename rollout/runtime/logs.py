@@ -55,6 +55,11 @@ def configure(
     logging.basicConfig(level=logging.WARNING, stream=out, force=True)
 
 
+def set_level(level: Level) -> None:
+    """Log from this level on."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]))
+
+
 def _json(event: Any, **_: Any) -> str:
     return encode(_plain(event)).decode()
 

@@ -25,6 +25,7 @@ from rollout.runtime.events import Recorder
 from rollout.runtime.fresh import Fresh
 from rollout.runtime.informer import Informer
 from rollout.runtime.leader import Elector
+from rollout.runtime.reload import RESULTS, Reloader
 from rollout.runtime.runner import Runner
 from rollout.runtime.watchdog import LoopWatchdog
 
@@ -66,6 +67,7 @@ class Metrics:
         self._recorders: list[Recorder] = []
         self._barriers: list[Fresh] = []
         self._watchdogs: list[LoopWatchdog] = []
+        self._reloaders: list[Reloader] = []
         self.registry.register(_Scrape(self._scrape))
 
     def render(self) -> bytes:
@@ -103,6 +105,9 @@ class Metrics:
     def add_barrier(self, fresh: Fresh) -> None:
         self._barriers.append(fresh)
 
+    def add_reloader(self, reloader: Reloader) -> None:
+        self._reloaders.append(reloader)
+
     def add_watchdog(self, watchdog: LoopWatchdog) -> None:
         self._watchdogs.append(watchdog)
 
@@ -116,10 +121,14 @@ class Metrics:
         active = GaugeMetricFamily(
             "controller_runtime_active_workers", "Reconciles in progress.", labels=["controller"]
         )
+        workers = GaugeMetricFamily(
+            "controller_runtime_max_concurrent_reconciles", "Workers.", labels=["controller"]
+        )
         for runner in self._runners:
             depth.add_metric([runner.name], len(runner.queue))
             later.add_metric([runner.name], runner.queue.delayed)
             active.add_metric([runner.name], len(runner.queue.processing))
+            workers.add_metric([runner.name], runner.workers)
         requests = CounterMetricFamily(
             "rest_client_requests", "Requests to the API server.", labels=["verb", "resource", "code"]
         )
@@ -139,8 +148,14 @@ class Metrics:
         broken = CounterMetricFamily(
             "surefoot_watch_errors", "Failed lists and watches.", labels=["resource"]
         )
+        state = GaugeMetricFamily(
+            "surefoot_watch_state",
+            "1 for how a resource is followed: followed, waiting, not served, not granted, left out.",
+            labels=["resource", "state"],
+        )
         for informer in self._informers:
             name = [str(informer.resource)]
+            state.add_metric([*name, informer.state], 1.0)
             age.add_metric(name, informer.age())
             cached.add_metric(name, len(informer.store))
             relists.add_metric(name, informer.relists)
@@ -159,7 +174,32 @@ class Metrics:
             "surefoot_own_writes_not_seen", "Own writes that no cache showed in time."
         )
         stale.add_metric([], sum(fresh.expired for fresh in self._barriers))
-        return [depth, later, active, requests, age, cached, relists, broken, leading, lag, dropped, stale]
+        return [
+            *(depth, later, active, workers),
+            *(requests, age, state, cached, relists, broken),
+            *(leading, lag, dropped, stale),
+            *self._configuration(),
+        ]
+
+    def _configuration(self) -> Iterable[Metric]:
+        loads = CounterMetricFamily(
+            "surefoot_config_loads",
+            "Times that the configuration file was read after a change.",
+            labels=["result"],
+        )
+        refused = GaugeMetricFamily(
+            "surefoot_config_refused",
+            "1 while the file as it is now is refused, and an older one is in force.",
+        )
+        pending = GaugeMetricFamily(
+            "surefoot_config_restart_needed", "1 while a part of the file takes effect only with a restart."
+        )
+        for reloader in self._reloaders:
+            for result in RESULTS:
+                loads.add_metric([result], reloader.counts[result])
+            refused.add_metric([], float(bool(reloader.refused)))
+            pending.add_metric([], float(bool(reloader.pending)))
+        return [loads, refused, pending]
 
 
 class _Scrape:

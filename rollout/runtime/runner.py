@@ -114,7 +114,7 @@ class Runner(Generic[K]):
         self.queue: WorkQueue[K] = WorkQueue(clock)
         self._reconcile = reconcile
         self._clock = clock
-        self._workers = workers
+        self.workers = workers
         self._keys = keys
         self._resync = resync
         self._ready = ready
@@ -125,6 +125,8 @@ class Runner(Generic[K]):
         self._held: Backoff[K] = Backoff(clock, base=BARRIER_BASE, cap=BARRIER_CAP)
         self._told: dict[K, str] = {}
         self._stopping = asyncio.Event()
+        self._group: asyncio.TaskGroup | None = None
+        self._tasks: dict[int, asyncio.Task[None]] = {}
 
     def add(self, key: K) -> None:
         """Have `key` reconciled soon."""
@@ -133,10 +135,13 @@ class Runner(Generic[K]):
     async def run(self) -> None:
         """Work until `stop` (then finish what is running, within `drain` seconds) or until cancelled (at once)."""
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._work(), name=f"{self.name} {n}") for n in range(self._workers)]
+            self._group = group
+            self.resize(self.workers)
+            resync = None
             if self._keys is not None:
-                tasks.append(group.create_task(self._resync_forever(self._keys), name=f"{self.name} resync"))
+                resync = group.create_task(self._resync_forever(self._keys), name=f"{self.name} resync")
             await self._stopping.wait()
+            self._group = None
             self.queue.shut_down()
             try:
                 async with asyncio.timeout(self._drain):
@@ -144,8 +149,18 @@ class Runner(Generic[K]):
             except TimeoutError:
                 keys = sorted(map(str, self.queue.processing))
                 log.warning("cancelling reconciles that did not end in time", controller=self.name, keys=keys)
-            for task in tasks:
+            for task in [*self._tasks.values(), *([resync] if resync is not None else [])]:
                 task.cancel()
+
+    def resize(self, workers: int) -> None:
+        """Work with so many workers from now on. One too many ends after the key that it has in hand, or the next."""
+        self.workers = workers
+        if self._group is None:
+            return  # they are started by `run`
+        for number in range(workers):
+            if number not in self._tasks:
+                task = self._group.create_task(self._work(number), name=f"{self.name} {number}")
+                self._tasks[number] = task
 
     def stop(self) -> None:
         """Take no more keys, and let `run` return once the running ones are finished."""
@@ -153,14 +168,15 @@ class Runner(Generic[K]):
 
     # --- workers ----------------------------------------------------------------------------------
 
-    async def _work(self) -> None:
-        while True:
+    async def _work(self, number: int) -> None:
+        while number < self.workers:
             try:
                 async with self.queue.take() as key:
                     with structlog.contextvars.bound_contextvars(controller=self.name, key=str(key)):
                         await self._one(key)
             except ShutDown:
                 return
+        del self._tasks[number]
 
     async def _one(self, key: K) -> None:
         if self._ready is not None and not self._ready(key):

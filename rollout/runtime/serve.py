@@ -6,7 +6,7 @@ Own and tiny on purpose: the controller's image has no web framework. Each conne
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -25,7 +25,7 @@ TEXT = "text/plain; charset=utf-8"
 
 class HealthServer:
     """Serves while it is entered. `healthy` and `ready` are named checks; any that says something makes it a 503.
-    `asked` are questions by the prefix of their paths.
+    `notes` are told beside the checks of /readyz, whatever they say. `asked` are questions by the prefix of their paths.
 
         async with HealthServer("127.0.0.1:8090", metrics=metrics, ready={"caches": problem}) as server:
             ...   # server.port is the port (asked for 0: the one it got)
@@ -40,6 +40,7 @@ class HealthServer:
         metrics: Metrics | None = None,
         healthy: Mapping[str, Check] | None = None,
         ready: Mapping[str, Check] | None = None,
+        notes: Mapping[str, Callable[[], Iterable[str]]] | None = None,
         asked: Mapping[str, Ask] | None = None,
     ) -> None:
         host, _, port = address.rpartition(":")
@@ -50,6 +51,7 @@ class HealthServer:
         self._address = address
         self._metrics = metrics
         self._checks = {"/healthz": dict(healthy or {}), "/readyz": dict(ready or {})}
+        self._notes = {"/readyz": dict(notes or {})}
         self._asked = dict(asked or {})
         self._server: asyncio.Server | None = None
 
@@ -101,6 +103,8 @@ class HealthServer:
             return 404, TEXT, b"there are /metrics, /healthz and /readyz\n"
         said = {name: check() for name, check in checks.items()}
         lines = [f"[{'-' if wrong else '+'}]{name} {wrong or 'ok'}" for name, wrong in said.items()]
+        for name, tell in self._notes.get(path.rstrip("/"), {}).items():
+            lines += [f"[i]{name} {note}" for note in tell()]
         bad = any(said.values())
         lines.append("failed" if bad else "ok")
         return 503 if bad else 200, TEXT, ("\n".join(lines) + "\n").encode()

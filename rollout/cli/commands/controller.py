@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +13,8 @@ ABOUT = "The controllers of Rollouts and AnalysisRuns."
 RUN_EXAMPLES = help_with(
     "rollout controller run --context kind-demo",
     "rollout controller run --kubeconfig ~/.kube/config --namespaces shop,web --log-format console",
+    "rollout controller run --context kind-demo --features core,decisions,events,istio   # no chaos, no Jobs",
+    "rollout controller run --config /etc/surefoot/config.yaml   # read again when it changes (docs/install.md)",
     "rollout controller run --metrics-address :8090   # in a cluster: nothing else to say",
 )
 
@@ -29,94 +31,111 @@ class LogFormat(StrEnum):
     console = "console"
 
 
+def _option(name: str, metavar: str, text: str, **more: Any) -> Any:
+    return typer.Option(name, metavar=metavar, help=text, show_default=False, **more)
+
+
 def run(
     *,
-    context: Annotated[
-        str, typer.Option("--context", metavar="NAME", help="Context of the kubeconfig.", show_default=False)
-    ] = "",
-    kubeconfig: Annotated[
+    config: Annotated[
         str,
-        typer.Option("--kubeconfig", metavar="FILE", help="Path of the kubeconfig file.", show_default=False),
+        _option("--config", "FILE", "Configuration (YAML, docs/install.md); the options here win over it."),
     ] = "",
-    as_user: Annotated[
-        str, typer.Option("--as", metavar="USER", help="User to impersonate.", show_default=False)
-    ] = "",
+    context: Annotated[str | None, _option("--context", "NAME", "Context of the kubeconfig.")] = None,
+    kubeconfig: Annotated[str | None, _option("--kubeconfig", "FILE", "Path of the kubeconfig file.")] = None,
+    as_user: Annotated[str | None, _option("--as", "USER", "User to impersonate.")] = None,
     namespaces: Annotated[
-        str,
-        typer.Option(
-            "--namespaces", metavar="A,B", help="Only these namespaces; without it all.", show_default=False
+        str | None, _option("--namespaces", "A,B", "Only these namespaces; without it all.")
+    ] = None,
+    features: Annotated[
+        str | None,
+        _option(
+            "--features",
+            "A,B",
+            "Only these: decisions, workloadRef, istio, gateway, events, jobs, secrets, loadTest, chaos, "
+            "chaosNetwork (and core, which is always on); without it all.",
         ),
-    ] = "",
+    ] = None,
     instance_id: Annotated[
-        str,
-        typer.Option(
-            "--instance-id", metavar="ID", help="Only objects labelled with this id.", show_default=False
-        ),
-    ] = "",
+        str | None, _option("--instance-id", "ID", "Only objects labelled with this id.")
+    ] = None,
     lease_namespace: Annotated[
-        str, typer.Option("--lease-namespace", metavar="NAME", help="Where the election's Lease lives.")
-    ] = "default",
+        str | None,
+        _option("--lease-namespace", "NAME", "Where the election's Lease lives. [default: default]"),
+    ] = None,
     leader_election: Annotated[
-        bool, typer.Option("--leader-election/--no-leader-election", help="Elect one of several processes.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--leader-election/--no-leader-election",
+            help="Elect one of several processes. [default: leader-election]",
+            show_default=False,
+        ),
+    ] = None,
     take_over: Annotated[
-        bool, typer.Option("--take-over", help="Start although another controller of this API seems alive.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--take-over",
+            help="Start although another controller of this API seems alive.",
+            show_default=False,
+        ),
+    ] = None,
     metrics_address: Annotated[
-        str,
-        typer.Option(
-            "--metrics-address",
-            metavar="HOST:PORT",
-            help="Serve /metrics, /healthz and /readyz here.",
-            show_default=False,
-        ),
-    ] = "",
+        str | None, _option("--metrics-address", "HOST:PORT", "Serve /metrics, /healthz and /readyz here.")
+    ] = None,
     lease_url: Annotated[
-        str,
-        typer.Option(
+        str | None,
+        _option(
             "--lease-url",
-            metavar="URL",
-            help="Where injectors of network faults reach the metrics address of this very process "
+            "URL",
+            "Where injectors of network faults reach the metrics address of this very process "
             "(or $SUREFOOT_LEASE_URL).",
-            show_default=False,
         ),
-    ] = "",
+    ] = None,
     workers: Annotated[
-        int, typer.Option("--workers", min=1, max=1000, help="Rollouts worked on at the same time.")
-    ] = 10,
+        int | None,
+        _option("--workers", "N", "Rollouts worked on at the same time. [default: 10]", min=1, max=1000),
+    ] = None,
     schedule_speed: Annotated[
-        float,
-        typer.Option(
+        float | None,
+        _option(
             "--schedule-speed",
+            "N",
+            "ChaosSchedules go by a clock N times as fast: for rehearsals only.",
             min=0.001,
-            metavar="N",
-            help="ChaosSchedules go by a clock N times as fast: for rehearsals only.",
         ),
-    ] = 1.0,
+    ] = None,
     log_level: Annotated[
-        LogLevel, typer.Option("--log-level", help="Least level that is logged.")
-    ] = LogLevel.info,
-    log_format: Annotated[LogFormat, typer.Option("--log-format", help="json or console.")] = LogFormat.json,
+        LogLevel | None,
+        _option(
+            "--log-level", "LEVEL", "Least level that is logged: debug, info, warning, error. [default: info]"
+        ),
+    ] = None,
+    log_format: Annotated[
+        LogFormat | None, _option("--log-format", "FORMAT", "json or console. [default: json]")
+    ] = None,
 ) -> None:
     """Run the controllers until stopped (SIGTERM, Ctrl-C)."""
-    from rollout.manager import ControllerConfig
     from rollout.manager import run as serve
 
-    serve(
-        ControllerConfig(
-            kubeconfig=kubeconfig,
-            context=context,
-            as_user=as_user,
-            namespaces=tuple(name for name in namespaces.split(",") if name),
-            instance_id=instance_id,
-            lease_namespace=lease_namespace,
-            leader_election=leader_election,
-            take_over=take_over,
-            address=metrics_address,
-            lease_url=lease_url,
-            workers=workers,
-            schedule_speed=schedule_speed,
-            log_level=log_level.value,
-            log_format=log_format.value,
-        )
-    )
+    said = {
+        "context": context,
+        "kubeconfig": kubeconfig,
+        "as_user": as_user,
+        "namespaces": _names(namespaces),
+        "features": _names(features),
+        "instance_id": instance_id,
+        "lease_namespace": lease_namespace,
+        "leader_election": leader_election,
+        "take_over": take_over,
+        "address": metrics_address,
+        "lease_url": lease_url,
+        "workers": workers,
+        "schedule_speed": schedule_speed,
+        "log_level": log_level.value if log_level is not None else None,
+        "log_format": log_format.value if log_format is not None else None,
+    }
+    serve(config, {name: value for name, value in said.items() if value is not None})
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.core import Metric
@@ -11,7 +12,9 @@ from prometheus_client.core import Metric
 from rollout.controller.metrics import (
     MAX_REASONS,
     OTHER,
+    PHASES,
     CountingRecorder,
+    decisions_metric,
     events_metric,
     rollout_metrics,
     run_metrics,
@@ -60,7 +63,68 @@ def test_a_run_is_told_with_its_phase_and_each_of_its_metrics():
         ("analysis_run_metric_type", *WHO, "b", ""): 1,
         ("analysis_run_metric_phase", *WHO, "a", "prometheus", "Failed"): 1,
         ("analysis_run_metric_phase", *WHO, "b", "", ""): 1,
+        **{("surefoot_gates", phase): phase == "Running" for phase in PHASES},
     }
+
+
+def test_the_weights_of_a_rollout_that_has_them_are_told():
+    canary = {"weights": {"canary": {"weight": 20, "podTemplateHash": "a"}, "stable": {"weight": 80}}}
+    with_weights = {"metadata": META, "status": {"canary": canary}}
+    found = values(rollout_metrics([with_weights, {"metadata": {**META, "name": "plain"}}]))
+    told = {name[1:]: value for name, value in found.items() if name[0] == "surefoot_rollout_weight"}
+    assert told == {(*WHO, "canary"): 20, (*WHO, "stable"): 80}
+
+
+def test_every_kind_of_decision_is_there_from_the_start():
+    found = values([decisions_metric({"abort": 2})])
+    assert found["surefoot_decisions_total", "abort"] == 2
+    assert found["surefoot_decisions_total", "begin"] == 0
+
+
+def many(number: int) -> list[dict[str, Any]]:
+    """Objects that are Rollouts and AnalysisRuns in one, each with names that nobody else has."""
+    return [
+        {
+            "metadata": {"namespace": f"ns-{one % 50}", "name": f"web-{one}"},
+            "spec": {
+                "replicas": 3,
+                "strategy": {"canary": {"trafficRouting": {"istio": {}}}},
+                "metrics": [{"name": f"metric-{one}", "provider": {f"own-{one}" if one % 2 else "web": {}}}],
+            },
+            "status": {
+                "phase": ("Healthy", "Running", "Degraded")[one % 3],
+                "canary": {"weights": {"canary": {"weight": 50}}},
+            },
+        }
+        for one in range(number)
+    ]
+
+
+@pytest.mark.parametrize("tell", [rollout_metrics, run_metrics, template_metrics])
+def test_the_number_of_series_does_not_grow_with_5000_objects_beyond_the_limit(tell: Any):
+    objects = many(5000)
+    at_limit, beyond = values(tell(objects[:200], 200)), values(tell(objects, 200))
+    assert len(beyond) <= len(at_limit) + 30
+    assert beyond.keys() >= at_limit.keys()
+    others = {name: value for name, value in beyond.items() if name[1:3] == ("", OTHER)}
+    for family in {name[0] for name in others} & {
+        "rollout_info",
+        "analysis_run_info",
+        "analysis_template_info",
+    }:
+        assert sum(value for name, value in others.items() if name[0] == family) == 4800
+    assert others
+
+
+def test_an_object_that_is_gone_leaves_no_series_and_another_takes_its_place():
+    objects = many(5000)
+    before = values(rollout_metrics(objects, 10))
+    after = values(rollout_metrics(objects[1:], 10))
+    assert ("rollout_info_replicas_desired", "ns-0", "web-0") in before
+    assert ("rollout_info_replicas_desired", "ns-0", "web-0") not in after
+    assert ("rollout_info_replicas_desired", "ns-10", "web-10") in after
+    assert before["rollout_info_replicas_desired", "", OTHER] == 3 * 4990
+    assert after["rollout_info_replicas_desired", "", OTHER] == 3 * 4989
 
 
 def test_a_template_is_told_with_each_of_its_metrics():

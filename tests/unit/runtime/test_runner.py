@@ -305,3 +305,59 @@ def test_stop_is_bounded() -> None:
         assert cancelled == ["a"]
 
     virtual.run(main)
+
+
+def test_more_workers_begin_at_once_and_fewer_let_running_work_end() -> None:
+    async def main(clock: LoopClock) -> None:
+        running_now, most, done = 0, 0, []
+
+        async def reconcile(key: str) -> None:
+            nonlocal running_now, most
+            running_now += 1
+            most = max(most, running_now)
+            await clock.sleep(10)
+            running_now -= 1
+            done.append(key)
+
+        runner: Runner[str] = Runner("test", reconcile, clock=clock, workers=1)
+        for number in range(12):
+            runner.add(f"k{number}")
+        async with running(runner):
+            await clock.sleep(1)
+            assert running_now == 1
+            runner.resize(4)
+            await clock.sleep(1)
+            assert running_now == 4
+            runner.resize(2)
+            await clock.sleep(20)
+            assert running_now == 2
+            runner.resize(3)
+            await clock.sleep(1)
+            assert running_now == 3
+            await clock.sleep(200)
+            assert sorted(done) == sorted(f"k{number}" for number in range(12))
+            assert most == 4
+
+    virtual.run(main)
+
+
+def test_a_runner_whose_workers_were_changed_stops_as_any_other() -> None:
+    async def main(clock: LoopClock) -> None:
+        done = []
+
+        async def reconcile(key: str) -> None:
+            await clock.sleep(5)
+            done.append(key)
+
+        runner: Runner[str] = Runner("test", reconcile, clock=clock, workers=3)
+        runner.resize(2)
+        task = asyncio.create_task(runner.run())
+        for key in "abcd":
+            runner.add(key)
+        await clock.sleep(1)
+        runner.resize(1)
+        runner.stop()
+        await task
+        assert len(done) == 2
+
+    virtual.run(main)
