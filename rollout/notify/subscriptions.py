@@ -21,8 +21,8 @@ PREFIX = "notifications.argoproj.io/"
 SUBSCRIBE = f"{PREFIX}subscribe."
 LIST = f"{PREFIX}subscriptions"
 _TERM = re.compile(
-    r"(?P<not>!?)(?P<key>[^\s,!=()]+)\s*"
-    r"(?:(?P<sign>==|=|!=)\s*(?P<value>[^\s,()]*)|\s(?P<word>in|notin)\s*\((?P<set>[^()]*)\))?"
+    r"\s*(?P<not>!?)(?P<key>[^\s,!=()]+)"
+    r"(?:\s*(?P<sign>==|=|!=)\s*(?P<value>[^\s,()]*)|\s+(?P<word>in|notin)\s*\((?P<set>[^()]*)\))?"
 )
 
 
