@@ -142,7 +142,17 @@ class Elector:
         while not (await self._attempt(self._try_acquire, self._call) and self.leading):
             self._disarm()
             self._ours = None
-            await self._clock.sleep(self._retry * (1 + RETRY_JITTER * self._clock.random.random()))
+            await self._clock.sleep(self._pause())
+
+    def _pause(self) -> float:
+        """Seconds until the next look: soon after the holder's time is over, when that comes before the usual one."""
+        jitter = RETRY_JITTER * self._clock.random.random()
+        usual = self._retry * (1 + jitter)
+        if self._observed is None or not self._observed[0].holder:
+            return usual
+        record, since = self._observed
+        left = since + record.duration - self._clock.monotonic()
+        return min(usual, left + self._retry * jitter) if left > 0 else usual
 
     async def _try_acquire(self) -> bool:
         """Look at the Lease, and take it if it is free or its holder has been silent for its whole duration."""
