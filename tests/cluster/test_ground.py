@@ -55,6 +55,25 @@ def test_three_pods_behind_a_service_answer_to_this_machine_and_to_a_pod(
     assert own_cluster.kubectl(*asked).strip() in names
 
 
+def test_pods_find_services_by_name_and_no_name_of_the_world(cluster: AnyCluster, namespace: str) -> None:
+    cluster.kubectl("apply", "-n", namespace, "-f", "-", stdin=[*web(), pod("asking", "exec sleep 3600")])
+    cluster.kubectl("rollout", "status", "deployment/web", "-n", namespace, "--timeout=240s")
+    cluster.kubectl("wait", "-n", namespace, "pod/asking", "--for=condition=Ready", "--timeout=240s")
+    for name in ("web", f"web.{namespace}", f"web.{namespace}.svc.cluster.local"):
+        asked = ("exec", "asking", "-n", namespace, "--", "wget", "-q", "-O-", f"http://{name}/")
+        assert until(f"{name} answers", lambda asked=asked: heard(cluster, *asked)).startswith("web-")
+    with pytest.raises(Failed, match=r"bad address|NXDOMAIN"):
+        cluster.kubectl("exec", "asking", "-n", namespace, "--", "wget", "-O-", "http://web.invalid/")
+
+
+def heard(cluster: AnyCluster, *args: str) -> str:
+    """Its output; empty when it failed."""
+    try:
+        return cluster.kubectl(*args)
+    except Failed:
+        return ""
+
+
 def test_logs_and_exec_reach_a_container(cluster: AnyCluster, namespace: str) -> None:
     script = "echo out; echo err >&2; touch /tmp/ready; exec sleep 3600"
     ready = {"exec": {"command": ["test", "-e", "/tmp/ready"]}, "periodSeconds": 1}

@@ -27,6 +27,7 @@ PLUGINS = ("bridge", "host-local", "loopback", "portmap")
 BUILT = {
     "Kubernetes": "get_kubernetes.sh",
     "pause": "get_pause.sh",
+    "CoreDNS": "get_dns.sh",
 }
 
 

@@ -25,7 +25,8 @@ from tests.cluster.control_plane import (
     etcd_argv,
     wait_until,
 )
-from tests.cluster.ground import cgroups, network, settings
+from tests.cluster.ground import cgroups, dns, network, settings
+from tests.cluster.ground.api import Api
 from tests.cluster.ground.commands import Failed, run
 from tests.cluster.ground.images import import_archive, write_image
 from tests.cluster.ground.needs import required
@@ -111,16 +112,26 @@ def start(place: Place) -> list[Program]:
         services=str(place.services),
     )
     started.append(Program("kube-apiserver", [*api, "--enable-admission-plugins=NodeRestriction"], folder))
-    pause = folder / "pause.tar"
-    write_image(pause, settings.PAUSE_IMAGE, {"/pause": required("get_pause.sh")}, ["/pause"])
     wait_until(started, lambda: Path(settings.SOCKET).exists(), "containerd")
-    import_archive(pause)
+    own_image(place, settings.PAUSE_IMAGE, required("get_pause.sh"))
+    own_image(place, dns.IMAGE, required("get_dns.sh"))
     wait_until(started, lambda: answer(plane, "/readyz") is not None, "the API server")
     started += clients(place, plane, binaries)
+    kubectl = Api(plane.kubeconfig()).kubectl
+    kubectl("apply", "--server-side", "-f", "-", stdin=dns.objects(place))
     wait_until(started, lambda: node_ready(plane), "the node")
+    wait_until(started, lambda: dns_ready(plane), "the cluster's DNS")
     account = "/api/v1/namespaces/default/serviceaccounts/default"
     wait_until(started, lambda: answer(plane, account) is not None, "the default service account")
     return started
+
+
+def own_image(place: Place, reference: str, program: Path) -> None:
+    """The image of one program, which is also all that it starts."""
+    archive = place.folder / f"{program.name}.tar"
+    write_image(archive, reference, {f"/{program.name}": program}, [f"/{program.name}"])
+    import_archive(archive)
+    archive.unlink()
 
 
 def clients(place: Place, plane: ControlPlane, binaries: Path) -> list[Program]:
@@ -172,6 +183,11 @@ def node_ready(plane: ControlPlane) -> bool:
     conditions = json.loads(told)["status"].get("conditions", ()) if told else ()
     taints = json.loads(told)["spec"].get("taints") if told else None
     return not taints and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def dns_ready(plane: ControlPlane) -> bool:
+    told = answer(plane, dns.DEPLOYMENT_PATH)
+    return bool(told and json.loads(told)["status"].get("availableReplicas"))
 
 
 def watch(programs: list[Program]) -> str:
