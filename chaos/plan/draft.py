@@ -24,6 +24,7 @@ JOURNAL = 200
 """Lines of the journal that are kept."""
 OVER = frozenset({"Reverted", "Unverified", "Refused"})
 """States of a receipt about which nothing more is to be done."""
+RECONCILING, STALLED = "Reconciling", "Stalled"
 _REPEATS = 8
 
 
@@ -70,17 +71,32 @@ class Draft:
         self.note(reason, message)
         self.events.append(Event(reason, message, warning))
 
-    def condition(self, type: str, message: str) -> None:
+    def condition(self, type: str, message: str, reason: str = "") -> None:
         now = timestamp(self.now)
         new = Condition(
             type=type,
             status="True",
-            reason=type,
+            reason=reason or type,
             message=message,
             last_update_time=now,
             last_transition_time=now,
         )
         self.set(conditions=conditions.put(self.status.conditions, new))
+
+    def progress(self) -> None:
+        """The conditions by which `helm --wait`, Flux and kpt see whether a run goes on or has ended badly.
+
+        Contract: https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus (both are absent when all is well).
+        """
+        status = self.status
+        kept = conditions.without(status.conditions, RECONCILING)
+        if status.phase != "Completed":
+            self.condition(RECONCILING, status.message, status.phase or "Pending")
+        elif status.verdict != "Successful":
+            self.set(conditions=kept)
+            self.condition(STALLED, status.message, status.verdict)
+        else:
+            self.set(conditions=kept)
 
     @property
     def over(self) -> bool:

@@ -101,6 +101,7 @@ def _running(draft: Draft) -> Plan:
 
 def _made(draft: Draft, *, again: bool = False, wake: float = TICK_SECONDS) -> Plan:
     draft.set(observed_generation=draft.run.metadata.generation)
+    draft.progress()
     return Plan(
         status=draft.status,
         actions=tuple(draft.actions),

@@ -55,6 +55,16 @@ class Finding(View, frozen=True, omit_defaults=False):
         return f"{self.file}:{self.line}: {self.severity}: {what}{where}{self.message}"
 
 
+_SIBLINGS = frozenset(
+    {
+        *("Application", "ApplicationSet", "AppProject"),
+        *("Workflow", "WorkflowTemplate", "ClusterWorkflowTemplate", "CronWorkflow"),
+        *("EventBus", "EventSource", "Sensor"),
+    }
+)
+"""Kinds of Argo CD, Workflows and Events. They share the API group, and often the repository, with Rollouts."""
+
+
 class Report(View, frozen=True, omit_defaults=False):
     """`checked` counts objects of ours; `others` those that are only looked up by name."""
 
@@ -102,7 +112,7 @@ def _alone(obj: Any) -> list[Problem] | None:
     if not isinstance(version, str) or not isinstance(kind, str) or not version or not kind:
         return [required("apiVersion" if not version else "kind", "a manifest says what it is")]
     group = version.partition("/")[0]
-    if group not in (GROUP, lint_chaos.GROUP):
+    if group not in (GROUP, lint_chaos.GROUP) or (group == GROUP and kind in _SIBLINGS):
         return None
     if version != f"{group}/{VERSION}":
         return [invalid("apiVersion", version, f"must be {group}/{VERSION}")]

@@ -212,7 +212,16 @@ def test_what_is_no_manifest_is_said(text, words):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "---\n---\n", "# nothing", "- 1", "values: {a: 1}", "kind: Pod\napiVersion: v1"]
+    "text",
+    [
+        "",
+        "---\n---\n",
+        "# nothing",
+        "- 1",
+        "values: {a: 1}",
+        "kind: Pod\napiVersion: v1",
+        "kind: Application\napiVersion: argoproj.io/v1alpha1",
+    ],
 )
 def test_what_is_not_ours_is_left_alone(text):
     found = lint(list(read("f", text)))
