@@ -50,6 +50,8 @@ def build(image: str, recipe: Recipe) -> None:
     for suffix in (".tar", ".spdx.json"):
         cache.prune(image, suffix)
     cache.prune(f"{image}-own", ".tar")
+    cache.prune(f"{image}-packages", "")
+    cache.prune("base", "")
 
 
 def bill(image: str, archive: Path) -> str:

@@ -69,6 +69,7 @@ def write_layer(target: Path, root: Path, names: Iterable[str]) -> None:
             entry = layer.gettarinfo(root / name, arcname=name)
             entry.mtime = EPOCH
             entry.uname = entry.gname = ""
+            entry.mode &= ~0o6000  # nobody becomes somebody else by running a file
             if entry.isreg():
                 with (root / name).open("rb") as file:
                     layer.addfile(entry, file)
