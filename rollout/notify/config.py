@@ -205,7 +205,9 @@ class _Reader:
         elif name not in BARE.triggers and any(not one.when for one in found):
             wrong.append(
                 required(
-                    f"{key}.when", "a trigger of your own says when", "for example when: rollout.status.abort == true"
+                    f"{key}.when",
+                    "a trigger of your own says when",
+                    "for example when: rollout.status.abort == true",
                 )
             )
         self.problems += wrong

@@ -210,7 +210,7 @@ class NotificationController:
     ) -> tuple[Due, ...]:
         decided = due(happened, seen, config, self._clock.now(), told=self._record, since=self._record.since)
         for problem in decided.problems if say else ():
-            self._say(dict(seen.object), "NotificationNotPossible", problem)
+            self._say(dict(seen.root), "NotificationNotPossible", problem)
         return decided.messages
 
     def _take(self, seen: Seen, messages: tuple[Due, ...]) -> None:
@@ -313,10 +313,10 @@ class NotificationController:
         service = self._config.services.get(one.destination.service)
         if service is None:
             return Refused(f"there is no notification service {one.destination.service} any more")
-        secrets: dict[str, str] = {}
+        everything = self._secrets()
         try:
-            secrets = self._secrets(references(service.options))
-            note = note_of(one, waiting.seen, self._config, self._all_secrets())
+            secrets = {name: everything[name] for name in sorted(references(service.options))}
+            note = note_of(one, waiting.seen, self._config, everything)
             kind = TYPES[service.type]
             change = self._incident(note, one) if kind.incidents else {}
             if change is None:
@@ -326,12 +326,12 @@ class NotificationController:
             joined = record.thread_of(self._record.get(place)) if place else ""
             post = kind.post(note, reveal(service.options, secrets), one.destination.recipient, joined)
         except (TemplateError, Unusable) as error:
-            return self._counted(one, started, Refused(scrubbed(str(error), secrets.values())))
+            return self._counted(one, started, Refused(scrubbed(str(error), everything.values())))
         except KeyError as error:
             why = f"the Secret {SECRET_NAME} has no {error.args[0]!r}"
             return self._counted(one, started, Refused(why, again=True))
         async with self._slots.setdefault(service.name, asyncio.Semaphore(AT_ONCE)):
-            answer = await send(post, kind, self._fetch, secrets.values())
+            answer = await send(post, kind, self._fetch, everything.values())
         if isinstance(answer, Sent):
             change |= record.told(one.key, self._clock.now())
             if place and answer.thread and not joined:
@@ -379,7 +379,7 @@ class NotificationController:
 
     # --- secrets, and saying things once ----------------------------------------------------------
 
-    def _all_secrets(self) -> dict[str, str]:
+    def _secrets(self) -> dict[str, str]:
         """What the Secret holds. Values that are no text are left out."""
         data: dict[str, Any] = {}
         for obj in self._secret.store.list():
@@ -391,11 +391,6 @@ class NotificationController:
             except ValueError:
                 continue
         return found
-
-    def _secrets(self, names: frozenset[str]) -> dict[str, str]:
-        """Those of these names; a KeyError names the first that is not there."""
-        there = self._all_secrets()
-        return {name: there[name] for name in sorted(names)}
 
     def _say(self, about: Object | None, reason: str, text: str) -> None:
         """A complaint about configuration: once per object and text, not at each look."""

@@ -38,7 +38,7 @@ async def send(post: Post, service: Service, fetch: Fetch, secrets: Iterable[str
         answer = await fetch(request, deadline=SECONDS, max_bytes=MAX_ANSWER)
     except ProviderError as error:
         # A host that may not be asked stays forbidden, but a name may be resolved the next time.
-        text = scrubbed(str(error), [*secrets, *confidential(post.url)])
+        text = scrubbed(bare(str(error), post.url), secrets)
         return Refused(text, again=isinstance(error, NoAnswer) or "resolved" in text)
     return service.read(answer.status, answer.headers, answer.body)
 
@@ -59,13 +59,14 @@ async def _by_apprise(post: Post) -> Answer:
     return Sent() if sent else Refused("apprise could not deliver it", again=True)
 
 
-def confidential(url: str) -> list[str]:
-    """The parts of an address that may be secrets: incoming webhooks have them in their path."""
+def bare(text: str, url: str) -> str:
+    """A text without what follows the host in `url`: incoming webhooks have their secret in the path."""
     try:
         parts = urlsplit(url)
+        host = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
     except ValueError:
-        return [url]
-    return [part for part in (parts.path, parts.query) if len(part) > 1]
+        return text.replace(url, HIDDEN)
+    return text.replace(f"{host}{parts.path}", host)
 
 
 def scrubbed(text: str, secrets: Iterable[str]) -> str:

@@ -91,7 +91,11 @@ def test_whatever_is_written_is_a_configuration_or_problems(data: dict[str, str]
 def test_secrets_are_put_in_where_they_are_named() -> None:
     options = {"token": "$a-b", "headers": [{"value": "Bearer $c.d"}], "n": 1}
     assert references(options) == {"a-b", "c.d"}
-    assert reveal(options, {"a-b": "1", "c.d": "2"}) == {"token": "1", "headers": [{"value": "Bearer 2"}], "n": 1}
+    assert reveal(options, {"a-b": "1", "c.d": "2"}) == {
+        "token": "1",
+        "headers": [{"value": "Bearer 2"}],
+        "n": 1,
+    }
     with pytest.raises(KeyError):
         reveal(options, {"a-b": "1"})
 
@@ -101,13 +105,17 @@ def test_secrets_are_put_in_where_they_are_named() -> None:
 
 def wanted(annotations: dict[str, str], data: dict[str, str] | None = None) -> dict[str, set[str]]:
     config, _ = parse({**SLACK, "service.webhook.ci.eu": "url: https://ci.example", **(data or {})})
-    obj = rollout(annotations={f"notifications.argoproj.io/{name}": value for name, value in annotations.items()})
+    obj = rollout(
+        annotations={f"notifications.argoproj.io/{name}": value for name, value in annotations.items()}
+    )
     found = subscribed([obj], config.subscriptions, config.defaults_of, config.services)
     return {trigger: set(map(str, destinations)) for trigger, destinations in found.items()}
 
 
 def test_annotations_subscribe_recipients() -> None:
-    assert wanted({"subscribe.on-rollout-aborted.slack": "a; b;"}) == {"on-rollout-aborted": {"slack:a", "slack:b"}}
+    assert wanted({"subscribe.on-rollout-aborted.slack": "a; b;"}) == {
+        "on-rollout-aborted": {"slack:a", "slack:b"}
+    }
     assert wanted({"subscribe.on-rollout-aborted.ci.eu": ""}) == {"on-rollout-aborted": {"ci.eu"}}
 
 
@@ -124,7 +132,9 @@ def test_one_annotation_can_list_all() -> None:
 
 
 def test_default_subscriptions_are_for_what_the_selector_matches() -> None:
-    data = {"subscriptions": "- recipients: ['slack:x']\n  triggers: [on-rollout-aborted]\n  selector: app in (web)"}
+    data = {
+        "subscriptions": "- recipients: ['slack:x']\n  triggers: [on-rollout-aborted]\n  selector: app in (web)"
+    }
     assert wanted({}, data) == {"on-rollout-aborted": {"slack:x"}}
     assert wanted({}, {"subscriptions": data["subscriptions"].replace("(web)", "(db)")}) == {}
 

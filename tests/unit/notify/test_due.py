@@ -130,7 +130,8 @@ def test_an_abort_carries_the_evidence() -> None:
     assert (evidence.metric, evidence.value, evidence.query) == ("success-rate", "[0.42]", QUERY)
     assert evidence.rule == "success: result[0] >= 0.95"
     assert evidence.link.startswith("http://prometheus.monitoring:9090/graph?g0.expr=sum%28rate%28")
-    assert "pw" not in evidence.link and "pw" in ADDRESS
+    assert "pw" in ADDRESS
+    assert "pw" not in evidence.link
     assert dict(note.facts)["Image"] == "registry.io/shop/web:v2"
 
 
@@ -197,7 +198,9 @@ def test_a_whole_life_is_told_once() -> None:
 
 
 @given(st.data())
-def test_looking_again_and_restarting_tells_nothing_twice_and_leaves_no_state_out(data: st.DataObject) -> None:
+def test_looking_again_and_restarting_tells_nothing_twice_and_leaves_no_state_out(
+    data: st.DataObject,
+) -> None:
     looks: list[tuple[int, bool]] = []
     for index in range(len(LIFE)):
         repeats = data.draw(st.integers(1, 3))
@@ -212,7 +215,12 @@ def test_looking_again_and_restarting_tells_nothing_twice_and_leaves_no_state_ou
 
 
 def test_the_record_forgets_what_is_old_and_not_evident() -> None:
-    data = {**told("a", NOW - HORIZON * 2), **told("b", NOW - HORIZON * 2), **told("c", NOW), SINCE: "2026-01-01T00:00:00Z"}
+    data = {
+        **told("a", NOW - HORIZON * 2),
+        **told("b", NOW - HORIZON * 2),
+        **told("c", NOW),
+        SINCE: "2026-01-01T00:00:00Z",
+    }
     data["open-x"] = "2025-01-01T00:00:00Z"
     kept = {name: value or "" for name, value in data.items()}
     assert pruned(kept, NOW, {"b"}) == {f"{TOLD}a": None}

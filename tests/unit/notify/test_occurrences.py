@@ -25,7 +25,9 @@ def test_nothing_is_read_from_a_status_of_another_generation() -> None:
 
 
 def test_nothing_is_read_from_a_status_of_another_state_of_the_workload() -> None:
-    obj = completed(annotations={"rollout.argoproj.io/workload-generation": "7"}, workloadObservedGeneration="6")
+    obj = completed(
+        annotations={"rollout.argoproj.io/workload-generation": "7"}, workloadObservedGeneration="6"
+    )
     assert reasons(obj) == []
     assert reasons(changed(obj, workloadObservedGeneration="7")) == ["RolloutCompleted"]
 
@@ -79,7 +81,9 @@ def test_a_release_is_not_rolled_back_while_it_has_traffic() -> None:
 
 
 def test_a_blue_green_release_is_rolled_back_when_the_stable_version_is_active() -> None:
-    assert "RolloutRolledBack" in reasons(aborted() | {"status": aborted()["status"] | {"blueGreen": {"activeSelector": "old"}}})
+    assert "RolloutRolledBack" in reasons(
+        aborted() | {"status": aborted()["status"] | {"blueGreen": {"activeSelector": "old"}}}
+    )
     other = changed(aborted(), blueGreen={"activeSelector": "abc"})
     assert "RolloutRolledBack" not in reasons(other)
 
@@ -103,7 +107,9 @@ def test_an_invalid_spec_is_told_once_per_generation() -> None:
 
 
 def test_a_deadline_is_degraded_and_an_abort_is_not_told_twice() -> None:
-    late = rollout(phase="Degraded", conditions=[condition("Progressing", "False", "ProgressDeadlineExceeded", "slow")])
+    late = rollout(
+        phase="Degraded", conditions=[condition("Progressing", "False", "ProgressDeadlineExceeded", "slow")]
+    )
     assert reasons(late) == ["RolloutDegraded"]
     assert "RolloutDegraded" not in reasons(aborted())
 
@@ -116,7 +122,9 @@ def test_the_same_state_gives_the_same_ids_and_the_next_release_others() -> None
 
 @pytest.mark.parametrize("phase", ["Failed", "Error", "Inconclusive", "Successful"])
 def test_how_an_analysis_ended_is_told(phase: str) -> None:
-    expected = ["AnalysisRunRunning", f"AnalysisRun{phase}"] + (["GatePassed"] if phase == "Successful" else [])
+    expected = ["AnalysisRunRunning", f"AnalysisRun{phase}"] + (
+        ["GatePassed"] if phase == "Successful" else []
+    )
     assert reasons(analysis(phase)) == expected
 
 
@@ -137,7 +145,10 @@ def test_chaos_runs_tell_how_they_went() -> None:
 
 
 def test_a_missed_time_of_a_schedule_is_told_apart_from_one_left_out() -> None:
-    skipped = [{"at": T1, "what": "Missed", "message": "late"}, {"at": T1, "what": "StillRunning", "message": "busy"}]
+    skipped = [
+        {"at": T1, "what": "Missed", "message": "late"},
+        {"at": T1, "what": "StillRunning", "message": "busy"},
+    ]
     assert reasons(chaos("ChaosSchedule", skipped=skipped)) == ["ChaosRunMissed", "ChaosRunSkipped"]
 
 
@@ -148,7 +159,9 @@ def test_the_switch_tells_when_it_is_engaged_and_when_it_is_not_any_more() -> No
     assert [one.reason for one in edges(on, off)] == ["ChaosResumed"]
 
 
-@pytest.mark.parametrize("obj", [{}, {"kind": "Pod"}, {"kind": "Rollout", "status": 3}, {"kind": "ChaosRun", "status": []}])
+@pytest.mark.parametrize(
+    "obj", [{}, {"kind": "Pod"}, {"kind": "Rollout", "status": 3}, {"kind": "ChaosRun", "status": []}]
+)
 def test_what_is_not_as_expected_tells_nothing(obj: dict[str, Any]) -> None:
     assert occurrences(obj) == []
     assert edges(obj, obj) == []
