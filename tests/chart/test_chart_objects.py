@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from rollout.runtime.settings import ControllerConfig, live, parse
 from tests.chart.support import (
     CHART,
     CRD_CHART,
@@ -54,7 +55,9 @@ def test_every_pod_satisfies_the_restricted_pod_security_standard_by_its_own_wor
         assert security["runAsUser"] > 0, who
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}, who
         assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"}, who
-        assert {kind for volume in pod["volumes"] for kind in volume} <= {"name", "emptyDir"}, who
+        assert {kind for volume in pod["volumes"] for kind in volume} <= {"name", "emptyDir", "configMap"}, (
+            who
+        )
     for who, one in containers(rendered(values)):
         security = one["securityContext"]
         assert security["allowPrivilegeEscalation"] is False, who
@@ -69,9 +72,12 @@ def test_every_container_has_bounded_memory_and_scratch_space(values):
     for who, one in containers(rendered(values)):
         assert one["resources"]["requests"]["memory"] == one["resources"]["limits"]["memory"], who
         assert one["resources"]["requests"]["cpu"], who
-        assert [mount["mountPath"] for mount in one["volumeMounts"]] == ["/tmp"], who
+        written = [mount["mountPath"] for mount in one["volumeMounts"] if not mount.get("readOnly")]
+        assert written == ["/tmp"], who
     for who, pod in pods(rendered(values)):
-        assert all(volume["emptyDir"]["sizeLimit"] for volume in pod["volumes"]), who
+        scratch = [volume["emptyDir"] for volume in pod["volumes"] if "emptyDir" in volume]
+        assert scratch, who
+        assert all(one["sizeLimit"] for one in scratch), who
 
 
 def test_there_are_two_controllers_apart_from_each_other_that_drains_leave_one_of():
@@ -106,12 +112,50 @@ def test_probes_ask_the_health_server_on_the_port_that_the_controller_is_told():
 
 
 @pytest.mark.parametrize("values", SETS)
-def test_the_controller_understands_its_arguments(values):
+def test_the_controller_understands_its_arguments_and_its_configuration(values, tmp_path):
     (_, one), *_ = containers(rendered(values))
-    argv = [ROOT / ".venv/bin" / one["command"][0], *one["args"], "--kubeconfig", "/nowhere/kubeconfig"]
+    (tmp_path / "config.yaml").write_text(configuration(rendered(values)))
+    args = [word.replace("/etc/surefoot", str(tmp_path)) for word in one["args"]]
+    argv = [ROOT / ".venv/bin" / one["command"][0], *args, "--kubeconfig", "/nowhere/kubeconfig"]
     done = run(*argv)
     assert "/nowhere/kubeconfig" in done.stdout + done.stderr, done.stderr
     assert "No such option" not in done.stderr
+
+
+def configuration(objects):
+    """The file that is mounted for the controller."""
+    (_, one), *_ = containers(objects)
+    assert "--config=/etc/surefoot/config.yaml" in one["args"]
+    (mount,) = [mount for mount in one["volumeMounts"] if mount["mountPath"] == "/etc/surefoot"]
+    assert "subPath" not in mount, "it would never be updated"
+    (pod,) = [one["spec"]["template"]["spec"] for one in of_kind(objects, "Deployment")]
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == mount["name"]]
+    return named(objects, "ConfigMap", volume["configMap"]["name"])["data"]["config.yaml"]
+
+
+@pytest.mark.parametrize("values", SETS)
+def test_what_is_in_the_configuration_takes_effect_without_a_restart(values):
+    start, mounted = ControllerConfig(), parse(configuration(rendered(values)).encode())
+    after, pending = live(start, mounted)
+    assert (after, pending) == (mounted, ())
+
+
+def test_values_reach_the_configuration():
+    config = parse(configuration(rendered(EVERYTHING)).encode())
+    assert config.analysis.providers == ("prometheus", "web")
+    assert config.analysis.namespaces == {"ci": ("job", "chaos")}
+    assert config.analysis.labelled_secrets is True
+    more = {"controller.workers": 3, "controller.logLevel": "debug", "metrics.maxObjects": 7}
+    config = parse(configuration(rendered(more=more)).encode())
+    assert (config.workers, config.log_level, config.metrics.max_objects) == (3, "debug", 7)
+
+
+def test_the_controller_is_told_the_features_that_have_roles():
+    (_, one), *_ = containers(rendered())
+    (said,) = [word.removeprefix("--features=") for word in one["args"] if word.startswith("--features=")]
+    assert set(said.split(",")) == {"core", "decisions", "events", "gateway", "istio", "workloadRef"}
+    (_, one), *_ = containers(rendered("least"))
+    assert "--features=core" in one["args"]
 
 
 def test_values_reach_the_controller():

@@ -5,15 +5,20 @@ import json
 import pytest
 import yaml
 
-from rollout.api import resources
+from chaos.controller.caches import Caches as ChaosCaches
+from rollout.api import features, resources
 from rollout.api.resources import Resource
+from rollout.controller.caches import Caches as StepCaches
+from rollout.runtime.clock import SystemClock
 from tests.chart.grants import Grant, grants
 from tests.chart.support import NAMESPACE, ROOT, SETS, named, of_kind, rendered
 
 ROLES = ("ClusterRole", "Role")
+CLOCK, NOBODY = SystemClock(), None  # the caches are made, never run
 PEOPLE = {"surefoot-view", "surefoot-edit", "surefoot-admin", "surefoot-approver"}
-ALWAYS = {"surefoot-core", "surefoot-decisions", "surefoot-leases"}
+ALWAYS = {"surefoot-core", "surefoot-leases"}
 FEATURES = {
+    "decisions": "surefoot-decisions",
     "workloadRef": "surefoot-workload-ref",
     "istio": "surefoot-istio",
     "gateway": "surefoot-gateway",
@@ -85,8 +90,24 @@ def test_ephemeral_containers_have_a_switch_of_their_own():
 
 def test_secrets_jobs_load_and_chaos_are_off_by_default():
     assert names(rendered()) == ALWAYS | {
-        FEATURES[name] for name in ("workloadRef", "istio", "gateway", "events")
+        FEATURES[name] for name in ("decisions", "workloadRef", "istio", "gateway", "events")
     }
+
+
+def test_the_role_that_the_controller_names_when_it_lacks_something_is_the_one_that_grants_it():
+    objects = rendered("everything")
+    resources = [*StepCaches(NOBODY, CLOCK).informers, *ChaosCaches(NOBODY, CLOCK).informers]
+    assert len(set(resources)) > 20
+    for resource in set(resources):
+        role = features.feature_of(resource)
+        granted = grants(named(objects, "ClusterRole", FEATURES.get(role, f"surefoot-{role}"))["rules"])
+        for verb in ("list", "watch"):
+            assert Grant(verb, resource.group, resource.plural) in granted, (role, verb, resource)
+
+
+def test_every_feature_has_its_role_and_its_switch_under_the_same_name():
+    switches = set(yaml.safe_load((ROOT / "charts/surefoot/values.yaml").read_text())["features"])
+    assert switches == set(features.FEATURES) - {"core"}
 
 
 @pytest.mark.parametrize("values", SETS)

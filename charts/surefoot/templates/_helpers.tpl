@@ -49,10 +49,32 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
+{{- /* The features that are on, as the controller's --features names them. */}}
+{{- define "surefoot.features" -}}
+{{- $on := list "core" }}
+{{- range $name, $is := .Values.features }}
+{{- if $is }}{{ $on = append $on $name }}{{ end }}
+{{- end }}
+{{- join "," $on }}
+{{- end }}
+
+{{- /* What can change while the controller runs: rollout/runtime/settings.py, LIVE. */}}
+{{- define "surefoot.config" -}}
+logLevel: {{ .Values.controller.logLevel }}
+workers: {{ .Values.controller.workers | int64 }}
+analysis:
+  providers: {{ toJson .Values.analysis.providers }}
+  namespaces: {{ toJson .Values.analysis.namespaces }}
+  measurements: {{ .Values.analysis.measurements | int64 }}
+  labelledSecrets: {{ .Values.analysis.labelledSecrets }}
+metrics:
+  maxObjects: {{ .Values.metrics.maxObjects | int64 }}
+{{- end }}
+
 {{- /* The names of the roles to make, as a JSON list: what is always needed, then the features that are on. */}}
 {{- define "surefoot.roles" -}}
-{{- $on := list "core" "decisions" }}
-{{- range $name := list "workloadRef" "istio" "gateway" "events" "jobs" "secrets" "loadTest" "chaos" "chaosNetwork" }}
+{{- $on := list "core" }}
+{{- range $name := list "decisions" "workloadRef" "istio" "gateway" "events" "jobs" "secrets" "loadTest" "chaos" "chaosNetwork" }}
 {{- if index $.Values.features $name }}{{ $on = append $on $name }}{{ end }}
 {{- end }}
 {{- if .Values.rbac.kubernetesMetric }}{{ $on = append $on "kubernetesMetric" }}{{ end }}

@@ -31,22 +31,6 @@ namespace. No wildcard; no list or watch of Secrets. docs/install.md says why; t
 - apiGroups: [""]
   resources: [pods/eviction]
   verbs: [create]
-# What is read whether its feature is used or not: without it the caches never fill, and nothing works.
-- apiGroups: [networking.istio.io]
-  resources: [virtualservices, destinationrules]
-  verbs: [list, watch]
-- apiGroups: [gateway.networking.k8s.io]
-  resources: [httproutes]
-  verbs: [list, watch]
-- apiGroups: [surefoot.dev]
-  resources: [chaosruns, chaostemplates, chaosschedules]
-  verbs: [list, watch]
-- apiGroups: [networking.istio.io] # the look for what faults have left behind
-  resources: [envoyfilters]
-  verbs: [list]
-- apiGroups: [networking.k8s.io]
-  resources: [networkpolicies]
-  verbs: [list]
 {{- end }}
 
 {{- define "surefoot.clusterRules.core" -}}
@@ -79,13 +63,13 @@ namespace. No wildcard; no list or watch of Secrets. docs/install.md says why; t
 {{- define "surefoot.rules.istio" -}}
 - apiGroups: [networking.istio.io]
   resources: [virtualservices, destinationrules]
-  verbs: [get, patch]
+  verbs: [get, list, watch, patch]
 {{- end }}
 
 {{- define "surefoot.rules.gateway" -}}
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes]
-  verbs: [get, patch]
+  verbs: [get, list, watch, patch]
 {{- end }}
 
 {{- define "surefoot.rules.events" -}}
@@ -136,10 +120,10 @@ namespace. No wildcard; no list or watch of Secrets. docs/install.md says why; t
 {{- define "surefoot.rules.chaos" -}}
 - apiGroups: [surefoot.dev]
   resources: [chaosruns]
-  verbs: [get, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [surefoot.dev]
   resources: [chaostemplates, chaosschedules]
-  verbs: [get]
+  verbs: [get, list, watch]
 - apiGroups: [surefoot.dev]
   resources: [chaosruns/status, chaosschedules/status]
   verbs: [patch]
@@ -154,7 +138,7 @@ namespace. No wildcard; no list or watch of Secrets. docs/install.md says why; t
   verbs: [get]
 - apiGroups: [""]
   resources: [pods]
-  verbs: [watch, delete]
+  verbs: [list, watch, delete]
 - apiGroups: [apps]
   resources: [deployments, statefulsets]
   verbs: [list, watch]
@@ -175,10 +159,10 @@ namespace. No wildcard; no list or watch of Secrets. docs/install.md says why; t
   verbs: [list, watch]
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
-  verbs: [get, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [networking.istio.io]
   resources: [envoyfilters]
-  verbs: [get, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch, delete]
 {{- end }}
 
 {{- define "surefoot.clusterRules.chaos" -}}
