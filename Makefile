@@ -6,10 +6,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv check format test bench chart demo demo-chaos helm kind-demo clean lock prometheus
+.PHONY: help venv check format test test-cluster cluster-tools bench bench-cluster chart demo demo-chaos helm kind-demo
+.PHONY: clean lock prometheus
 
 help:  ## what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 venv: $(STAMP)  ## the environment alone, in .venv, with the `rollout` command
 
@@ -29,6 +30,12 @@ format: $(STAMP)  ## format the code and apply safe fixes
 
 test: $(STAMP) prometheus  ## install what the tests need, and run them
 	$(BIN)/pytest -n 4 -m "not slow"  # twice the cores: many tests wait for processes
+
+cluster-tools: $(STAMP) prometheus  ## get what the next one needs: packages, Kubernetes, images (root, Go; ten minutes once)
+	@tools/get_cluster.sh $(BIN)/python
+
+test-cluster: cluster-tools  ## the tests on a real Kubernetes without Docker (CLUSTER=kind: on kind); needs root
+	CLUSTER=$(or $(CLUSTER),own) $(BIN)/pytest -n 0 -m cluster tests/cluster tests/conformance
 
 helm:  ## build helm into the user's cache, unless it is there (needs Go; a minute)
 	@tools/get_helm.sh >/dev/null
@@ -52,6 +59,9 @@ kind-demo: $(STAMP)  ## a release on kind; needs Docker and kind, so CI cannot r
 
 bench: $(STAMP) prometheus  ## measure, and write bench/RESULTS.md
 	@$(BIN)/python -m bench
+
+bench-cluster: cluster-tools  ## measure on a real control plane, and write bench/RESULTS.md
+	@$(BIN)/python -m bench.cluster
 
 lock:  ## make the lock file anew from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --all-extras --group dev pyproject.toml -o requirements.lock
