@@ -18,7 +18,7 @@ import structlog
 
 from analysis.controller import AnalysisController
 from analysis.policy import Policy
-from analysis.providers.registry import lasting_providers, providers
+from analysis.providers.registry import guarded, lasting_providers, providers
 from chaos.controller.lease import LEASE_PATH, UNKNOWN
 from chaos.controller.metrics import ChaosMetrics
 from chaos.controller.together import ChaosControllers
@@ -30,6 +30,7 @@ from rollout.api.resources import ANALYSIS_RUNS, CHAOS_RUNS, LEASES, ROLLOUTS
 from rollout.controller.metrics import CountingRecorder, ObjectMetrics, Unrecorded
 from rollout.controller.rollout import RolloutController
 from rollout.errors import ConfigError, Forbidden, NotFound, SurefootError
+from rollout.notify.controller import NotificationController
 from rollout.runtime import logs, settings
 from rollout.runtime.client import HttpKube
 from rollout.runtime.clock import Clock, SystemClock
@@ -222,6 +223,7 @@ class Manager:
             on_reconcile=self._metrics.reconcile("analysis"),
         )
         self._chaos = self._chaos_of(writer, http, counted) if "chaos" in config.features else None
+        self._notifier = self._notifier_of(writer, http, counted) if config.notifications_namespace else None
         self._watchdog = LoopWatchdog(
             clock, on_fatal=lambda lag: self._elector.give_up(f"the event loop was blocked for {lag:.1f} s")
         )
@@ -232,7 +234,24 @@ class Manager:
         if self._chaos is not None:
             runs = self._chaos.caches.informers[CHAOS_RUNS].store
             self._metrics.registry.register(ChaosMetrics(runs, counted.counts))
+        if self._notifier is not None:
+            self._metrics.registry.register(self._notifier.metrics)
         self._watch(kube, lease_kube)
+
+    def _notifier_of(
+        self, kube: Kube, http: HttpClient, recorder: CountingRecorder
+    ) -> NotificationController:
+        chaos = self._chaos.caches.informers if self._chaos is not None else {}
+        return NotificationController(
+            kube,
+            self._clock,
+            namespace=self._config.notifications_namespace,
+            informers={**chaos, **self._step.caches.informers},
+            fetch=guarded(http, os.environ).fetch,
+            recorder=recorder,
+            leading=lambda: self._elector.leading or not self._config.leader_election,
+            instance_id=self._config.instance_id,
+        )
 
     def _chaos_of(self, kube: Kube, http: HttpClient, recorder: CountingRecorder) -> ChaosControllers:
         config = self._config
@@ -292,6 +311,8 @@ class Manager:
             ]
             if self._chaos is not None:
                 background.append(group.create_task(self._chaos.caches.run(), name="chaos caches"))
+            if self._notifier is not None:
+                background.append(group.create_task(self._notifier.caches(), name="notification caches"))
             if self._reloader is not None:
                 background.append(group.create_task(self._reloader.run(), name="configuration"))
             work = group.create_task(self._lead_until_stopped(), name="controllers")
@@ -314,6 +335,8 @@ class Manager:
                     self._analysis.stop()
                     if self._chaos is not None:
                         self._chaos.stop()
+                    if self._notifier is not None:
+                        self._notifier.stop()
                     await asyncio.wait({work}, timeout=STOP_SECONDS)
         finally:
             stopped.cancel()
@@ -334,6 +357,8 @@ class Manager:
             group.create_task(self._analysis.run(), name="analysis controller")
             if self._chaos is not None:
                 group.create_task(self._chaos.run(), name="chaos controllers")
+            if self._notifier is not None:
+                group.create_task(self._notifier.run(), name="notifications")
         # What was done is told before the lease is given back, which comes last.
         await self._recorder.drain(LAST_EVENTS_SECONDS)
 

@@ -41,17 +41,22 @@ def providers(
 
     `environment` is the process's (os.environ).
     """
-    guard = GuardedFetch(
-        client,
-        loopback=loopback or environment.get(LOOPBACK_VARIABLE, "").lower() == "true",
-        denied=[*_API_SERVER, *filter(None, [environment.get("KUBERNETES_SERVICE_HOST")])],
-    )
+    guard = guarded(client, environment, loopback=loopback)
     address = next((environment[name] for name in ADDRESS_VARIABLES if environment.get(name)), "")
     return {
         "http": Http(guard.fetch, clock or SystemClock()),
         "prometheus": Prometheus(guard.fetch, default_address=address),
         "web": Web(guard.fetch),
     }
+
+
+def guarded(client: HttpClient, environment: Mapping[str, str], *, loopback: bool = False) -> GuardedFetch:
+    """`client` for addresses that users wrote: never the API server, metadata services or (unless allowed) loopback."""
+    return GuardedFetch(
+        client,
+        loopback=loopback or environment.get(LOOPBACK_VARIABLE, "").lower() == "true",
+        denied=[*_API_SERVER, *filter(None, [environment.get("KUBERNETES_SERVICE_HOST")])],
+    )
 
 
 def lasting_providers(kube: Kube, clock: Clock, environment: Mapping[str, str]) -> Providers:

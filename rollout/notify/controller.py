@@ -13,9 +13,8 @@ sending and recording. Nothing here is awaited by a reconcile, and without subsc
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -27,10 +26,10 @@ from rollout.api.resources import (
     CHAOS_SCHEDULES,
     CONFIG_MAPS,
     ROLLOUTS,
-    SECRETS,
     Resource,
 )
 from rollout.api.rollout import INSTANCE_ID
+from rollout.errors import ApiError
 from rollout.notify import record
 from rollout.notify.config import BARE, CONFIG_NAME, SECRET_NAME, Config, parse, references, reveal
 from rollout.notify.due import Due, Seen, baseline, due
@@ -39,6 +38,7 @@ from rollout.notify.metrics import NotificationMetrics
 from rollout.notify.occurrences import KINDS, Occurrence, edges, occurrences
 from rollout.notify.recording import Recording
 from rollout.notify.rendering import note_of
+from rollout.notify.secrets import Secrets
 from rollout.notify.sending import Fetch, scrubbed, send
 from rollout.notify.services import TYPES
 from rollout.notify.services.base import Unusable
@@ -103,9 +103,9 @@ class NotificationController:
             return Informer(kube, resource, clock=clock, namespaces=(namespace,), fields=only)
 
         self._config_map = named(CONFIG_MAPS, CONFIG_NAME)
-        self._secret = named(SECRETS, SECRET_NAME)
+        self._secrets = Secrets(kube, clock, namespace)
         self._told = named(CONFIG_MAPS, record.RECORD_NAME)
-        self.informers = (self._config_map, self._secret, self._told)
+        self.informers = (self._config_map, self._told)
         self._record = Recording(kube, clock, namespace, self._told.store, self._evident)
         self._config: Config = BARE
         self._pending: dict[str, _Waiting] = {}
@@ -125,16 +125,27 @@ class NotificationController:
     # --- running ----------------------------------------------------------------------------------
 
     async def caches(self) -> None:
-        """Follow configuration, secrets and the record until cancelled."""
+        """Follow the configuration and the record until cancelled."""
         async with asyncio.TaskGroup() as group:
             for informer in self.informers:
                 group.create_task(informer.run())
 
     async def run(self) -> None:
-        """Send what is due until `stop` (what is being sent is finished and recorded) or cancelled."""
+        """Send what is due until `stop` (what is being sent is finished and recorded) or cancelled. Never raises: a
+        defect here is logged, and is no reason to give up leading."""
+        while not self._stopping.is_set():
+            try:
+                await self._lead()
+            except Exception:
+                log.exception("notifications have stopped; beginning again", seconds=RETRY_CAP)
+                await self._unless_stopped(self._clock.sleep(RETRY_CAP))
+
+    async def _lead(self) -> None:
         # Kinds of chaos may be forbidden to us, or not installed: what comes of them later is looked at then.
         objects = [self._objects[one] for one in (ROLLOUTS, ANALYSIS_RUNS) if one in self._objects]
-        await wait_synced(*self.informers, *objects)
+        await self._unless_stopped(wait_synced(*self.informers, *objects))
+        if self._stopping.is_set():
+            return
         writer = asyncio.create_task(self._record.run(), name="notification record")
         try:
             self._begin()
@@ -150,6 +161,16 @@ class NotificationController:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
             self._lanes.clear()
+
+    async def _unless_stopped(self, waiting: Coroutine[Any, Any, None]) -> None:
+        """Wait for something, or for `stop`."""
+        tasks = [asyncio.create_task(waiting), asyncio.create_task(self._stopping.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -313,9 +334,15 @@ class NotificationController:
         service = self._config.services.get(one.destination.service)
         if service is None:
             return Refused(f"there is no notification service {one.destination.service} any more")
-        everything = self._secrets()
+        names = references(service.options)
         try:
-            secrets = {name: everything[name] for name in sorted(references(service.options))}
+            everything = await self._secrets.all(names)
+        except ApiError as error:
+            return self._counted(
+                one, started, Refused(f"the Secret {SECRET_NAME} cannot be read: {error}", again=True)
+            )
+        try:
+            secrets = {name: everything[name] for name in sorted(names)}
             note = note_of(one, waiting.seen, self._config, everything)
             kind = TYPES[service.type]
             change = self._incident(note, one) if kind.incidents else {}
@@ -377,20 +404,7 @@ class NotificationController:
         self.metrics.given_up(waiting.due.destination.service, waiting.due.trigger)
         log.warning("too many notifications wait; the oldest was dropped", to=str(waiting.due.destination))
 
-    # --- secrets, and saying things once ----------------------------------------------------------
-
-    def _secrets(self) -> dict[str, str]:
-        """What the Secret holds. Values that are no text are left out."""
-        data: dict[str, Any] = {}
-        for obj in self._secret.store.list():
-            data |= obj.get("data") or {}
-        found = {}
-        for name, value in data.items():
-            try:
-                found[name] = base64.b64decode(str(value)).decode().strip("\n")
-            except ValueError:
-                continue
-        return found
+    # --- saying things once -----------------------------------------------------------------------
 
     def _say(self, about: Object | None, reason: str, text: str) -> None:
         """A complaint about configuration: once per object and text, not at each look."""

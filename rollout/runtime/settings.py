@@ -56,7 +56,8 @@ class ControllerConfig(
     `lease_namespace` is where the election's Lease lives. `take_over` starts beside another live controller
     of the same API, or takes a lease that is still held. `lease_url` is where the injectors of network faults reach
     `address` of this very process (or $SUREFOOT_LEASE_URL; "" = they have their deadline alone). ChaosSchedules go by a
-    clock `schedule_speed` times as fast.
+    clock `schedule_speed` times as fast. `notifications_namespace` is where the ConfigMap and the Secret of notifications
+    are (docs/notifications.md); "" = nobody is notified.
     """
 
     kubeconfig: str = ""
@@ -70,6 +71,7 @@ class ControllerConfig(
     take_over: bool = False
     address: str = msgspec.field(default="", name="metricsAddress")
     lease_url: str = ""
+    notifications_namespace: str = ""
     workers: Count = 10
     schedule_speed: Annotated[float, msgspec.Meta(ge=0.001)] = 1.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"

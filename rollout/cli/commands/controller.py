@@ -91,6 +91,14 @@ def run(
             "(or $SUREFOOT_LEASE_URL).",
         ),
     ] = None,
+    notifications_namespace: Annotated[
+        str | None,
+        _option(
+            "--notifications-namespace",
+            "NAME",
+            "Send notifications, by the ConfigMap and the Secret in this namespace (docs/notifications.md).",
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         _option("--workers", "N", "Rollouts worked on at the same time. [default: 10]", min=1, max=1000),
@@ -129,6 +137,7 @@ def run(
         "take_over": take_over,
         "address": metrics_address,
         "lease_url": lease_url,
+        "notifications_namespace": notifications_namespace,
         "workers": workers,
         "schedule_speed": schedule_speed,
         "log_level": log_level.value if log_level is not None else None,
