@@ -39,7 +39,7 @@ class ApiError(SurefootError):
     def __init__(self, message: str, details: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.details = dict(details) if details else None
+        self.details = dict(details) if details is not None else None
 
     def status(self) -> dict[str, Any]:
         """The `v1` Status object that a server sends for this error."""
@@ -52,9 +52,17 @@ class ApiError(SurefootError):
             "reason": self.reason,
             "code": self.code,
         }
-        if self.details:
+        if not self.reason:
+            del body["reason"]
+        if self.details is not None:
             body["details"] = self.details
         return body
+
+
+class Unclassified(ApiError):
+    """HTTP 500 without a reason: what kube-apiserver says to some mistakes of its clients."""
+
+    reason = ""
 
 
 class BadRequest(ApiError):

@@ -13,11 +13,16 @@ from rollout.sandbox.workloads.gaps import GAPS as WORKLOAD_GAPS
 
 class Gap(msgspec.Struct, frozen=True):
     """`area`: the part it is about. `difference`: what is not as in a cluster. `instead`: what happens here,
-    unless `difference` says it."""
+    unless `difference` says it.
+
+    `cases`: the cases of the conformance suite (tests/conformance) that are answered differently because of it. A
+    case that differs and is not named here fails, and so does one that is named and no longer differs.
+    """
 
     area: str
     difference: str
     instead: str = ""
+    cases: tuple[str, ...] = ()
 
 
 _GAPS = (
@@ -145,7 +150,89 @@ _GAPS = (
     ),
     Gap(
         "api",
-        "A PUT never creates: also Services, Events and Leases answer 404, where a cluster would make one.",
+        "Pods get nothing from admission: no service account and its token, no priority, no tolerations.",
+        "They have what their manifest says.",
+        cases=("a_pod_gets_from_admission_what_it_does_not_say",),
+    ),
+    Gap(
+        "api",
+        "Fields that nobody set are left out, where a cluster shows some as null or empty: of Events, HorizontalPodAutoscalers and conditions of pods.",
+        "For clients null and absent are the same.",
+        cases=(
+            "an_event_is_created_and_replaced",
+            "a_put_creates_an_event_that_is_not_there",
+            "a_lease_a_budget_and_an_autoscaler_are_created",
+            "status_of_a_pod_is_patched_by_condition_type",
+        ),
+    ),
+    Gap(
+        "api",
+        "status.podIPs of a pod is not made of its podIP.",
+        "The node agent writes both.",
+        cases=("status_of_a_pod_is_patched_by_condition_type",),
+    ),
+    Gap(
+        "api",
+        "A pod that is told to end sooner keeps its generation and version where the deadline was not moved.",
+        cases=("a_pod_on_a_node_gets_its_grace",),
+    ),
+    Gap(
+        "api",
+        "DeleteOptions that cannot be decoded are refused with 400 (in a cluster 500), and their kind is not looked at.",
+        cases=("options_of_a_delete_that_make_no_sense_are_refused",),
+    ),
+    Gap(
+        "api",
+        "Refusals that quote an object print it with its fields in another order, or as JSON where a cluster prints Go's fields, "
+        "and without the excerpt of what changed.",
+        "Field, reason and sentence are the same.",
+        cases=(
+            "owner_references_are_checked",
+            "an_ephemeral_container_is_added_and_never_changed",
+            "immutable_things_stay_as_they_are",
+            "the_template_of_a_job_stays_as_it_is",
+        ),
+    ),
+    Gap(
+        "api",
+        "A namespace that is being deleted has no conditions that say what is left in it.",
+        cases=("a_deleted_namespace_takes_its_contents_along",),
+    ),
+    Gap(
+        "api",
+        "A CustomResourceDefinition has no cleanup finalizer, and its status belongs to no manager in managedFields.",
+        "Deleting one takes its objects along all the same.",
+        cases=("a_definition_is_deleted_with_its_objects",),
+    ),
+    Gap(
+        "api",
+        "In a ConfigMap a JSON patch cannot set null, which a cluster reads as an empty text.",
+        "The field is left out.",
+        cases=("a_json_patch_of_what_is_not_there_is_refused",),
+    ),
+    Gap(
+        "api",
+        "A patch whose result is of another kind, or has unknown fields under strict validation, is refused with 400 and the "
+        "reason; a cluster answers 422 and quotes the whole object.",
+        cases=(
+            "a_patch_of_name_or_kind_is_refused",
+            "unknown_and_doubled_fields_are_warned_about_or_refused",
+        ),
+    ),
+    Gap(
+        "api",
+        "managedFields after a write of status or scale: labels that a patch of status named are not owned by its manager, "
+        "and a scale to zero is owned.",
+        cases=(
+            "status_is_written_through_its_subresource_only",
+            "scale_shows_and_sets_replicas",
+            "scale_of_a_custom_resource",
+        ),
+    ),
+    Gap(
+        "api",
+        "The columns of Tables are described in other words.",
+        "`kubectl get` does not show descriptions.",
     ),
     Gap(
         "api",

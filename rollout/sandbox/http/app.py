@@ -16,10 +16,9 @@ from rollout.sandbox.http import paths
 from rollout.sandbox.http.documents import Documents
 from rollout.sandbox.http.logs import LogSource
 from rollout.sandbox.http.resources import ResourceApi
-from rollout.sandbox.http.responses import compressed, error_response, json_response
+from rollout.sandbox.http.responses import compressed, error_response, json_response, not_routed
 from rollout.sandbox.http.streams import Streams
 from rollout.sandbox.http.version import version_info
-from rollout.sandbox.storage.refusals import not_served
 from rollout.sandbox.storage.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -67,7 +66,7 @@ class ApiApp:
             return await self._resources.respond(request, target)
         if (document := self._documents.respond(request, path)) is not None:
             return document
-        raise not_served()
+        return not_routed()
 
     def _authorize(self, request: Request) -> None:
         given = request.headers.get("authorization", "").encode("utf-8", "replace")

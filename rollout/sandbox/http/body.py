@@ -49,12 +49,12 @@ def decode_object(data: bytes, content_type: str, kind: str) -> dict[str, Any]:
     """
     media_type = media_type_of(content_type) or JSON
     if media_type not in _DECODERS:
-        raise unsupported(media_type, tuple(_DECODERS))
+        raise unsupported(tuple(_DECODERS))
     syntax, decoder = _DECODERS[media_type]
     try:
         value = decoder(data)
     except protobuf.UnknownKindError as error:
-        raise unsupported(f"{media_type} of {error}", (JSON, YAML)) from error
+        raise unsupported((JSON, YAML)) from error
     except ValueError as error:
         raise BadRequest(
             f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; "
@@ -73,13 +73,13 @@ def decode_patch(data: bytes, kind: PatchType) -> Any:
     try:
         return decode_yaml(data) if kind == "apply" else decode_json(data)
     except ValueError as error:
-        raise BadRequest(f"error decoding {'YAML' if kind == 'apply' else 'patch'}: {error}") from error
+        where = {"apply": "error decoding YAML: ", "strategic": ""}.get(kind, "error decoding patch: ")
+        raise BadRequest(f"{where}{error}") from error
 
 
-def unsupported(media_type: str, spoken: tuple[str, ...]) -> UnsupportedMediaType:
+def unsupported(spoken: tuple[str, ...]) -> UnsupportedMediaType:
     return UnsupportedMediaType(
-        f"the body of the request was in an unknown format ({media_type}) - accepted media types include: "
-        + ", ".join(spoken)
+        f"the body of the request was in an unknown format - accepted media types include: {', '.join(spoken)}"
     )
 
 
@@ -88,7 +88,8 @@ def decode_json(data: bytes) -> Any:
     try:
         return codec.decode(data)
     except msgspec.DecodeError as error:
-        raise ValueError(str(error)) from error
+        cut = str(error).startswith("Input data was truncated")
+        raise ValueError("unexpected end of JSON input" if cut else str(error)) from error
     except RecursionError as error:
         raise ValueError("exceeded max depth") from error
 

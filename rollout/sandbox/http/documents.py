@@ -10,10 +10,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from rollout.api import codec
-from rollout.errors import MethodNotAllowed
 from rollout.sandbox.http import discovery, openapi, reviews
 from rollout.sandbox.http.negotiation import Form, accepted
 from rollout.sandbox.http.responses import json_response
+from rollout.sandbox.storage.refusals import no_method
 from rollout.sandbox.storage.registry import Served
 
 _AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"
@@ -37,7 +37,7 @@ class Documents:
             self._openapi(request, path) if path.startswith("/openapi") else self._discovery(request, path)
         )
         if response is not None and request.method != "GET":
-            raise MethodNotAllowed("the server does not allow this method on the requested resource")
+            raise no_method()
         return response
 
     def _forget_when_changed(self) -> None:

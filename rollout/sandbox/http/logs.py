@@ -41,9 +41,11 @@ def log_query(query: QueryParams, namespace: str, name: str) -> LogQuery:
     since_time = _time(query.get("sinceTime"))
     for field, value, least in (("tailLines", tail, 0), ("sinceSeconds", since, 1), ("limitBytes", limit, 1)):
         if value is not None and value < least:
-            raise _invalid(field, value, f"must be greater than or equal to {least}")
+            raise _invalid(name, field, value, f"must be greater than or equal to {least}")
     if since is not None and since_time is not None:
-        raise _invalid("sinceSeconds", since, "at most one of `sinceTime` or `sinceSeconds` may be specified")
+        raise _invalid(
+            name, "sinceSeconds", since, "at most one of `sinceTime` or `sinceSeconds` may be specified"
+        )
     return LogQuery(
         namespace=namespace,
         name=name,
@@ -67,11 +69,12 @@ def _time(text: str | None) -> datetime | None:
         ) from error
 
 
-def _invalid(field: str, value: int, why: str) -> Invalid:
+def _invalid(pod: str, field: str, value: int, why: str) -> Invalid:
     message = f"Invalid value: {value}: {why}"
     return Invalid(
-        f'PodLogOptions "" is invalid: {field}: {message}',
+        f'PodLogOptions "{pod}" is invalid: {field}: {message}',
         {
+            "name": pod,
             "kind": "PodLogOptions",
             "causes": [{"reason": "FieldValueInvalid", "message": message, "field": field}],
         },

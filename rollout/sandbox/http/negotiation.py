@@ -47,7 +47,14 @@ _FORMS = {
 }
 _SPOKEN = (
     "only the following media types are accepted: application/json, application/yaml, "
-    "application/json;as=Table;g=meta.k8s.io;v=v1, application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+    "application/vnd.kubernetes.protobuf"
+)
+
+
+_REPRESENTATIONS = (
+    "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, "
+    "application/vnd.kubernetes.protobuf, application/json;stream=watch, "
+    "application/vnd.kubernetes.protobuf;stream=watch"
 )
 
 
@@ -65,7 +72,9 @@ def accepted(header: str) -> Accepted:
             return WHOLE
         elif media_type == YAML:
             return Accepted(Form.WHOLE, media_type=YAML)
-    raise NotAcceptable(_SPOKEN)
+    if any("as" in parameters for _, parameters in _clauses(header)):
+        raise NotAcceptable(_SPOKEN)
+    raise NotAcceptable(_REPRESENTATIONS, {})
 
 
 def media_type_of(header: str) -> str:

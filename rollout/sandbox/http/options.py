@@ -8,12 +8,17 @@ import msgspec
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
-from rollout.errors import BadRequest, Invalid
+from rollout.errors import BadRequest, Invalid, Unclassified
 from rollout.runtime.kube import PatchType, Propagation
+from rollout.sandbox.schema.decoding import shown
+from rollout.sandbox.schema.fields import compact
 from rollout.sandbox.storage import DeleteOptions, Options
 from rollout.sandbox.storage.admission import Warn
 
 _FIELD_VALIDATIONS = ("", "Ignore", "Strict", "Warn")
+_KINDS = {"POST": "CreateOptions", "PUT": "UpdateOptions", "PATCH": "PatchOptions", "DELETE": "DeleteOptions"}
+_LONGEST_MANAGER = 128
+_POLICIES = ("Foreground", "Background", "Orphan", "nil")
 
 
 class ListOptions(msgspec.Struct, frozen=True):
@@ -34,9 +39,11 @@ class ListOptions(msgspec.Struct, frozen=True):
 def write_options(request: Request, warn: Warn, patch: PatchType | None = None) -> Options:
     """Options of create, update, or a patch of type `patch`. Invalid for values that kube-apiserver refuses."""
     query = request.query_params
+    kind = _KINDS[request.method]
     validation = query.get("fieldValidation") or "Warn"
     if validation not in _FIELD_VALIDATIONS:
-        raise _unsupported("fieldValidation", validation, _FIELD_VALIDATIONS)
+        raise _unsupported("fieldValidation", validation, _FIELD_VALIDATIONS, kind=kind)
+    _check_manager(query.get("fieldManager", ""), kind)
     force = boolean(query, "force")
     if patch == "apply" and not query.get("fieldManager"):
         message = "Required value: is required for apply patch"
@@ -46,7 +53,7 @@ def write_options(request: Request, warn: Warn, patch: PatchType | None = None) 
         raise _refused("PatchOptions", "force", "FieldValueForbidden", message)
     return Options(
         manager=query.get("fieldManager") or default_manager(request.headers.get("user-agent", "")),
-        dry_run=_dry_run(query.getlist("dryRun")),
+        dry_run=_dry_run(query.getlist("dryRun"), kind),
         force=force,
         field_validation=validation,
         warn=warn,
@@ -85,15 +92,20 @@ def delete_options(query: QueryParams, body: dict[str, Any]) -> DeleteOptions:
     orphan = body.get(
         "orphanDependents", boolean(query, "orphanDependents") if "orphanDependents" in query else None
     )
-    if propagation is None and orphan is not None:
+    if propagation is not None and orphan is not None:
+        message = (
+            f'Invalid value: "{propagation}": orphanDependents and deletionPropagation cannot be both set'
+        )
+        raise _refused("DeleteOptions", "propagationPolicy", "FieldValueInvalid", message)
+    if orphan is not None:
         propagation = "Orphan" if orphan else "Background"
     if propagation is not None and propagation not in get_args(Propagation):
-        supported = tuple(sorted(get_args(Propagation)))
-        raise _unsupported("propagationPolicy", propagation, supported, kind="DeleteOptions")
+        raise _unsupported("propagationPolicy", propagation, _POLICIES, kind="DeleteOptions")
     if grace is not None and (not isinstance(grace, int) or isinstance(grace, bool)):
-        raise BadRequest(f"gracePeriodSeconds: {grace!r} is not an integer")
+        where = "Go struct field DeleteOptions.gracePeriodSeconds of type int64"
+        raise Unclassified(f"json: cannot unmarshal {shown(grace)} into {where}")
     return DeleteOptions(
-        dry_run=_dry_run([*query.getlist("dryRun"), *(body.get("dryRun") or ())]),
+        dry_run=_dry_run([*query.getlist("dryRun"), *(body.get("dryRun") or ())], "DeleteOptions"),
         grace_seconds=grace,
         propagation=cast("Propagation | None", propagation),
         uid=str(preconditions.get("uid") or ""),
@@ -118,16 +130,26 @@ def boolean(query: QueryParams, name: str) -> bool:
     return text is not None and text.lower() not in {"0", "false"}
 
 
-def _dry_run(values: list[str]) -> bool:
-    for value in values:
-        if value not in {"", "All"}:
-            raise _unsupported("dryRun", value, ("All",))
+def _check_manager(manager: str, kind: str) -> None:
+    if len(manager.encode()) > _LONGEST_MANAGER:
+        message = f"Too long: may not be more than {_LONGEST_MANAGER} bytes"
+        raise _refused(kind, "fieldManager", "FieldValueTooLong", message)
+    odd = next((at for at, one in enumerate(manager) if not one.isprintable()), None)
+    if odd is not None:
+        what = f"invalid character U+{ord(manager[odd]):04X} (at position {odd})"
+        message = f"Invalid value: {compact(manager)}: {what}"
+        raise _refused(kind, "fieldManager", "FieldValueInvalid", message)
+
+
+def _dry_run(values: list[str], kind: str) -> bool:
+    if any(value not in {"", "All"} for value in values):
+        raise _unsupported("dryRun", values, ("All",), kind=kind)
     return any(values)
 
 
-def _unsupported(field: str, value: str, supported: tuple[str, ...], *, kind: str = "Options") -> Invalid:
+def _unsupported(field: str, value: str | list[str], supported: tuple[str, ...], *, kind: str) -> Invalid:
     said = ", ".join(f'"{one}"' for one in supported)
-    message = f'Unsupported value: "{value}": supported values: {said}'
+    message = f"Unsupported value: {compact(value)}: supported values: {said}"
     return _refused(kind, field, "FieldValueNotSupported", message)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,8 +21,10 @@ class Encoder:
     memory keeps the object alive, which keeps its identity its own. Bounded by the bytes remembered.
     """
 
-    def __init__(self, limit_bytes: int = 24 * 1024 * 1024) -> None:
+    def __init__(self, limit_bytes: int = 24 * 1024 * 1024, left_out: Sequence[str] = ()) -> None:
+        """`left_out`: fields that are not written (the items of lists of built-in kinds do not say what they are)."""
         self._limit = limit_bytes
+        self._left_out = frozenset(left_out)
         self._known: dict[int, tuple[Object, bytes]] = {}
         self._size = 0
 
@@ -30,7 +32,8 @@ class Encoder:
         """Bytes of an object that storage owns and will hand out again."""
         if (known := self._known.get(id(obj))) is not None:
             return known[1]
-        data = codec.encode(obj)
+        out = self._left_out
+        data = codec.encode({key: one for key, one in obj.items() if key not in out} if out else obj)
         self._known[id(obj)] = (obj, data)
         self._size += len(data)
         while self._size > self._limit:

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from rollout.api import codec
 from rollout.api.resources import PODS, Resource
-from rollout.errors import BadRequest, Expired, MethodNotAllowed, Unavailable
+from rollout.errors import BadRequest, Expired, Unavailable, Unclassified, UnsupportedMediaType
 from rollout.runtime.clock import Clock
 from rollout.runtime.kube import PATCH_MEDIA_TYPES, PatchType
 from rollout.sandbox.http import body, reviews
@@ -26,11 +26,11 @@ from rollout.sandbox.http.options import (
 )
 from rollout.sandbox.http.paths import Target
 from rollout.sandbox.http.rendering import Encoder, in_media_type, metadata_only
-from rollout.sandbox.http.responses import NO_CACHE, json_response, success
+from rollout.sandbox.http.responses import CREATED, NO_CACHE, json_response, not_routed, success
 from rollout.sandbox.http.streams import EncodeEvent, LogResponse, Refused, Streams, Watching, WatchResponse
 from rollout.sandbox.http.tables import Include, Tables
 from rollout.sandbox.storage import Options
-from rollout.sandbox.storage.refusals import not_served
+from rollout.sandbox.storage.refusals import no_method, not_served
 from rollout.sandbox.storage.registry import Served
 from rollout.sandbox.storage.storage import Storage
 
@@ -38,6 +38,7 @@ Object = dict[str, Any]
 
 # As kube-apiserver's --min-request-timeout: a watch without timeoutSeconds lasts this long to twice as long.
 _WATCH_SECONDS = 1800.0
+_SHOWN_WHEN_DELETED = {("", "pods")}
 _PATCH_TYPES: dict[str, PatchType] = {media: name for name, media in PATCH_MEDIA_TYPES.items()}
 _REVIEWS = {(r.resource.group, r.resource.version, r.resource.plural): r.resource for r in reviews.SERVED}
 
@@ -68,6 +69,7 @@ class ResourceApi:
         self._clock = clock
         self._logs = logs
         self._encoder = Encoder()
+        self._items = Encoder(left_out=("apiVersion", "kind"))
         self._on_collection: dict[str, Handler] = {
             "GET": self._list_or_watch,
             "POST": self._create,
@@ -96,10 +98,16 @@ class ResourceApi:
         if (review := _REVIEWS.get((target.group, target.version, target.plural))) is not None:
             return await _review(request, review)
         served = self._storage.served(target.group, target.version, target.plural)
+        if served is None and not self._serves(target):
+            return not_routed()
         if served is None or (target.namespace is not None and not served.resource.namespaced):
             raise not_served()
         call = Call(request, target, served, form, [served.deprecated] if served.deprecated else [])
         return await self._handler(call)(call)
+
+    def _serves(self, target: Target) -> bool:
+        """Whether there is such a group at all; where not, Kubernetes' router answers, as text."""
+        return any(one.resource.group == target.group for one in self._storage.resources())
 
     def _handler(self, call: Call) -> Handler:
         target, method = call.target, call.request.method
@@ -112,14 +120,20 @@ class ResourceApi:
         placed = target.namespace is not None or not call.served.resource.namespaced
         if target.name and not placed:
             raise not_served()
-        if method not in handlers or (method == "POST" and not placed):
-            raise MethodNotAllowed("the server does not allow this method on the requested resource")
+        if method not in handlers or (method != "GET" and not placed):
+            raise no_method()
+        if method == "DELETE" and not target.name and "deletecollection" not in call.served.verbs:
+            raise no_method()
         return handlers[method]
 
     # Reading
 
     async def _get(self, call: Call) -> Response:
         target = call.target
+        version = call.request.query_params.get("resourceVersion", "")
+        if version and not version.isdigit():
+            why = f'strconv.ParseUint: parsing "{version}": invalid syntax'
+            raise Unclassified(f'resourceVersion: Invalid value: "{version}": {why}')
         obj = self._storage.get(
             call.served.resource, target.namespace, target.name, subresource=target.subresource
         )
@@ -140,7 +154,7 @@ class ResourceApi:
             resource_version_match=options.resource_version_match,
         )
         meta: Object = {"resourceVersion": page.resource_version}
-        if page.continue_token:
+        if page.continue_token or not (call.served.builtin or call.form.form is Form.TABLE):
             meta["continue"] = page.continue_token
             if page.remaining is not None:
                 meta["remainingItemCount"] = page.remaining
@@ -178,6 +192,8 @@ class ResourceApi:
         query = log_query(call.request.query_params, target.namespace, target.name)
         pod = self._storage.get(PODS, target.namespace, target.name)
         query = msgspec.structs.replace(query, container=container_of(pod, query.container))
+        if not (pod.get("spec") or {}).get("nodeName"):
+            return Response(status_code=204)
         if self._logs is None:
             raise Unavailable("no node agent is connected to this API server, so there are no logs to show")
         return LogResponse(self._streams, await self._logs(query), query.limit_bytes)
@@ -194,6 +210,7 @@ class ResourceApi:
         target = call.target
         options = write_options(call.request, call.warnings.append)
         obj = await self._object_body(call, options)
+        existed = self._storage.exists(call.served.resource, target.namespace, target.name)
         stored = self._storage.replace(
             call.served.resource,
             target.namespace,
@@ -202,13 +219,13 @@ class ResourceApi:
             subresource=target.subresource,
             options=options,
         )
-        return self._object(call, stored)
+        return self._object(call, stored, status=200 if existed else 201)
 
     async def _patch(self, call: Call) -> Response:
         target, request = call.target, call.request
         media_type = media_type_of(request.headers.get("content-type", ""))
         if media_type not in _PATCH_TYPES:
-            raise body.unsupported(media_type, tuple(_PATCH_TYPES))
+            raise UnsupportedMediaType("415: Unsupported Media Type", {})
         kind = _PATCH_TYPES[media_type]
         patch = body.decode_patch(await body.read(request), kind)
         options = write_options(request, call.warnings.append, kind)
@@ -228,7 +245,7 @@ class ResourceApi:
         target = call.target
         options = delete_options(call.request.query_params, await self._optional_body(call, "DeleteOptions"))
         done = self._storage.delete(call.served.resource, target.namespace, target.name, options=options)
-        if not done.gone:
+        if not done.gone or call.served.bucket in _SHOWN_WHEN_DELETED:
             return self._object(call, done.object)
         resource = call.served.resource
         details = {"name": target.name, "kind": resource.plural, "uid": done.object["metadata"]["uid"]}
@@ -247,21 +264,22 @@ class ResourceApi:
             fields=selected.fields,
             options=options,
         )
-        return self._collection(call, {"resourceVersion": self._storage.resource_version}, deleted)
+        meta = {"resourceVersion": self._storage.resource_version}
+        return self._collection(call, meta if call.served.builtin else {"continue": "", **meta}, deleted)
 
     async def _bind(self, call: Call) -> Response:
         binding = await self._body(call, "Binding")
         assert call.namespace is not None
         node = str((binding.get("target") or {}).get("name") or "")
         self._storage.bind(call.namespace, call.target.name, node)
-        return json_response(codec.encode(success({})), status=201)
+        return json_response(codec.encode(CREATED), status=201)
 
     async def _evict(self, call: Call) -> Response:
         eviction = await self._body(call, "Eviction")
         assert call.namespace is not None
         options = delete_options(call.request.query_params, eviction.get("deleteOptions") or {})
         self._storage.evict(call.namespace, call.target.name, options=options)
-        return json_response(codec.encode(success({})), status=201)
+        return json_response(codec.encode(CREATED), status=201)
 
     async def _object_body(self, call: Call, options: Options) -> Object:
         """The object of a create or update, its doubled fields refused or warned about."""
@@ -286,7 +304,10 @@ class ResourceApi:
     def _object(self, call: Call, obj: Object, *, status: int = 200) -> Response:
         match call.form.form:
             case Form.TABLE:
-                data = codec.encode(self._tables(call).of([obj], {}))
+                version = obj["metadata"].get("resourceVersion")
+                data = codec.encode(
+                    self._tables(call).of([obj], {"resourceVersion": version} if version else {})
+                )
             case Form.METADATA:
                 data = codec.encode(metadata_only(obj))
             case _ if call.target.subresource == "scale" or "dryRun" in call.request.query_params:
@@ -302,10 +323,11 @@ class ResourceApi:
                 data = codec.encode(self._tables(call).of(items, meta))
             case Form.METADATA_LIST | Form.METADATA:
                 head = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": meta}
-                data = codec.encode(head | {"items": [metadata_only(item) for item in items]})
+                data = codec.encode(head | {"items": [metadata_only(item) for item in items] or None})
             case _:
                 head = {"kind": served.list_kind, "apiVersion": served.resource.api_version, "metadata": meta}
-                data = self._encoder.list_of(head, items)
+                encoder = self._items if served.builtin else self._encoder
+                data = encoder.list_of(head, items)
         return _finish(call, data)
 
     def _tables(self, call: Call) -> Tables:
@@ -351,7 +373,8 @@ def _include(call: Call) -> Include:
     include = call.request.query_params.get("includeObject") or "Metadata"
     if include not in {"None", "Metadata", "Object"}:
         raise BadRequest(
-            f'includeObject: unsupported value "{include}": supported values: None, Metadata, Object'
+            f'Unable to convert to Table as requested: includeObject: Invalid value: "{include}": '
+            "must be 'Metadata', 'Object', 'None', or empty"
         )
     return cast("Include", include)
 
@@ -366,6 +389,6 @@ def _finish(call: Call, data: bytes, *, status: int = 200) -> Response:
 
 async def _review(request: Request, resource: Resource) -> Response:
     if request.method != "POST":
-        raise MethodNotAllowed("the server does not allow this method on the requested resource")
+        raise no_method()
     await body.read(request)  # what it asks makes no difference to the answer, in whatever format it asks
     return json_response(codec.encode(reviews.answer(resource)), status=201)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from rollout.api import codec
 from rollout.errors import ApiError, Throttled
@@ -32,6 +32,11 @@ def json_response(
     for text in dict.fromkeys(warnings):
         response.raw_headers.append((b"warning", warning_header(text)))
     return response
+
+
+def not_routed() -> Response:
+    """What Kubernetes' router says to a path of which it knows nothing."""
+    return PlainTextResponse("404 page not found\n", 404)
 
 
 def error_response(error: ApiError) -> Response:
@@ -69,6 +74,10 @@ async def compressed(request: Request, response: Response) -> Response:
 def _gzip(data: bytes) -> bytes:
     compressor = zlib.compressobj(level=1, wbits=31)
     return compressor.compress(data) + compressor.flush()
+
+
+CREATED = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+"""The Status of a subresource that takes an order and shows nothing: a binding, an eviction."""
 
 
 def success(details: dict[str, Any]) -> dict[str, Any]:

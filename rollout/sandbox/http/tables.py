@@ -58,7 +58,7 @@ class Tables:
     def _row(self, cells: list[Any], obj: Object) -> Object:
         match self._include:
             case "None":
-                return {"cells": cells}
+                return {"cells": cells, "object": None}
             case "Metadata":
                 return {"cells": cells, "object": metadata_only(obj)}
             case "Object":

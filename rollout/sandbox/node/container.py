@@ -208,7 +208,10 @@ class Supervisor:
             self._process = None
             log.close()
         ended = clock.now()
-        return Terminated(code, ended, began, container_id=id), (ended - began).total_seconds()
+        message = log.tail() if code and self._message_from_log else ""
+        return Terminated(code, ended, began, message=message, container_id=id), (
+            ended - began
+        ).total_seconds()
 
     async def _live(self, launch: Launch, process: Process) -> int:
         target = self._host.target(self.spec, launch)
@@ -288,6 +291,7 @@ class Supervisor:
         result = await perform(handler, target, self._host.processes, seconds=HOOK_SECONDS)
         if not result.success:
             self._host.emit("FailedPostStartHook", f"PostStartHook failed: {result.output}", warning=True)
+            self._host.emit("Killing", "FailedPostStartHook")
             self._kill(None)
             await asyncio.Event().wait()
         verdict = health(self._probes, {})
@@ -310,6 +314,11 @@ class Supervisor:
         finally:
             doing.cancel()
         return True
+
+    @property
+    def _message_from_log(self) -> bool:
+        """Whether a failure's message is the end of its log. No file is looked at: it would be the machine's own."""
+        return self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError"
 
     def _hook(self, name: str) -> Handler | None:
         body = (self.spec.get("lifecycle") or {}).get(name)

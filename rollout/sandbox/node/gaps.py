@@ -22,6 +22,11 @@ GAPS: tuple[str, ...] = (
         " terminationMessagePath, security contexts."
     ),
     (
+        "A process that does not handle SIGTERM ends at once by it; in a cluster it is the first process of its"
+        " container, gets no signal that it has no handler for, and is killed after the grace period."
+    ),
+    "The message of a container that could not be started (StartError) is not in the words of containerd and runc.",
+    (
         "Ephemeral containers are processes beside the pod's. With targetContainerName they share no process namespace"
         " with the target: SUREFOOT_TARGET_PID is the process id of its main process (in a cluster that is 1)."
         " Capabilities and users of a securityContext have no effect, and what they change is changed for the machine."

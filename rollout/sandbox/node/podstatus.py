@@ -185,7 +185,7 @@ def _conditions(
     unready = [item.name for item in apps if not (item.ready and isinstance(item.state, Running))]
     facts: dict[str, tuple[bool, str, str]] = {
         "PodReadyToStartContainers": (
-            bool((pod.get("status") or {}).get("podIP")) and at != "Succeeded",
+            bool((pod.get("status") or {}).get("podIP")) and at not in {"Succeeded", "Failed"},
             "",
             "",
         ),
@@ -272,8 +272,9 @@ def containers_of(pod: Object, field: str, now: datetime) -> list[Container]:
     name = f"{field.removesuffix('s')}Statuses"
     known = {item["name"]: item for item in (pod.get("status") or {}).get(name) or ()}
     found = []
+    waiting = Waiting("PodInitializing") if (pod.get("spec") or {}).get("initContainers") else Waiting()
     for spec in (pod.get("spec") or {}).get(field) or ():
-        base = Container(spec["name"], spec.get("image", ""))
+        base = Container(spec["name"], spec.get("image", ""), waiting)
         found.append(_remembered(base, known.get(spec["name"]) or {}, now))
     return found
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from rollout.sandbox.schema.fields import compact
 from rollout.sandbox.schema.formats import format_holds
-from rollout.sandbox.schema.kinds import GO_TYPE, schema_of
+from rollout.sandbox.schema.kinds import GO_TYPE, MICRO, schema_of
 from rollout.sandbox.schema.quantity import parse
 from rollout.sandbox.schema.structural import METADATA
 
@@ -42,6 +43,7 @@ def metadata_problem(meta: Any) -> str:
     return _problem(meta, _OBJECT_META, "ObjectMeta", "metadata") or _nothing(meta or {})
 
 
+_TIME = re.compile(r"[0-9T:-]{19}(\.[0-9]+|)(Z|[+-].*)")
 _OBJECT_META: Schema = {**METADATA, GO_TYPE: "v1.ObjectMeta"}
 
 
@@ -107,10 +109,10 @@ def _out_of_range(value: Any, schema: Schema, struct: str, path: str) -> str:
 def _mismatch(value: Any, schema: Schema, struct: str, path: str) -> str:
     numeric = schema.get("type") in ("integer", "number")
     field = f"Go struct field {struct}.{path}" if path else "Go value"
-    return f"json: cannot unmarshal {_shown(value, numeric=numeric)} into {field} of type {_go_type(schema)}"
+    return f"json: cannot unmarshal {shown(value, numeric=numeric)} into {field} of type {_go_type(schema)}"
 
 
-def _shown(value: Any, *, numeric: bool = False) -> str:
+def shown(value: Any, *, numeric: bool = False) -> str:
     """The JSON type as Go prints it; with the number where another number was wanted."""
     match value:
         case bool():
@@ -148,7 +150,7 @@ def _int_or_string(value: Any) -> str:
         return ""
     if isinstance(value, float) and value.is_integer():
         return ""
-    return f"json: cannot unmarshal {_shown(value)} into Go value of type int32"
+    return f"json: cannot unmarshal {shown(value)} into Go value of type int32"
 
 
 def _quantity(value: Any) -> str:
@@ -166,6 +168,21 @@ def _text(value: str, schema: Schema) -> str:
             base64.b64decode(value.translate(_LINE_ENDS), validate=True)
         except (binascii.Error, ValueError):
             return f"illegal base64 data: {compact(value[:40])}"
-    if name == "date-time" and not format_holds("date-time", value):
-        return f'parsing time {compact(value)} as "2006-01-02T15:04:05Z07:00": cannot parse it'
-    return ""
+    return _time(value, micro=MICRO in schema) if name == "date-time" else ""
+
+
+def _time(value: str, *, micro: bool) -> str:
+    """What Go has against a time. With `micro` it wants six digits of a second's fraction."""
+    layout = f"2006-01-02T15:04:05{'.000000' if micro else ''}Z07:00"
+    parts = _TIME.fullmatch(value)
+    if parts is None:
+        why = f'cannot parse {compact(value)} as "2006"'
+    elif micro and len(parts[1]) < 7:
+        why = f'cannot parse "{parts[1]}{parts[2]}" as ".000000"'
+    elif micro and len(parts[1]) > 7:
+        why = f'cannot parse "{parts[1][7:]}{parts[2]}" as "Z07:00"'
+    elif not format_holds("date-time", value):
+        why = "cannot parse it"
+    else:
+        return ""
+    return f'parsing time {compact(value)} as "{layout}": {why}'

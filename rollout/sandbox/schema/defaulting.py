@@ -147,6 +147,9 @@ def _volume(volume: Object) -> None:
     for name in ("secret", "configMap", "downwardAPI", "projected"):
         if isinstance(source := volume.get(name), dict):
             _set(source, defaultMode=_MODE)
+    for file in _objects(_part(volume, "downwardAPI") if "downwardAPI" in volume else {}, "items"):
+        if isinstance(file.get("fieldRef"), dict):
+            _set(file["fieldRef"], apiVersion="v1")
     if isinstance(host := volume.get("hostPath"), dict):
         _set(host, type="")
     for source in _objects(_part(volume, "projected") if "projected" in volume else {}, "sources"):
@@ -215,7 +218,7 @@ def _service(obj: Object) -> None:
     if spec.get("sessionAffinity") == "ClientIP":
         _set(_part(_part(spec, "sessionAffinityConfig"), "clientIP"), timeoutSeconds=10800)
     if spec.get("type") != "ExternalName":
-        _set(spec, internalTrafficPolicy="Cluster", ipFamilies=["IPv4"], ipFamilyPolicy="SingleStack")
+        _set(spec, internalTrafficPolicy="Cluster")
     if spec.get("type") in ("NodePort", "LoadBalancer"):
         _set(spec, externalTrafficPolicy="Cluster")
     if spec.get("type") == "LoadBalancer":

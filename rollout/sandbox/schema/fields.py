@@ -7,7 +7,7 @@ The contract is `k8s.io/apimachinery/pkg/util/validation/field`: an error prints
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -79,8 +79,7 @@ def too_many(field: str, actual: int, limit: int) -> FieldError:
 
 def invalid_object(kind: str, group: str, name: str, errors: Sequence[FieldError]) -> Invalid:
     """The 422 answer for an object with these errors: kube's sentence and one cause per error."""
-    errors = list(dict.fromkeys(errors))
-    lines = [str(error) for error in errors]
+    lines = list(dict.fromkeys(str(error) for error in errors))
     what = lines[0] if len(lines) == 1 else "[" + ", ".join(lines) + "]"
     details = {
         "name": name,
@@ -90,6 +89,21 @@ def invalid_object(kind: str, group: str, name: str, errors: Sequence[FieldError
     }
     subject = f"{kind}.{group}" if group else kind
     return Invalid(f"{subject} {quoted(name)} is invalid: {what}", {k: v for k, v in details.items() if v})
+
+
+def go_text(value: Any) -> str:
+    """A JSON value as Go prints it with %v."""
+    match value:
+        case Mapping():
+            return "map[" + " ".join(f"{key}:{go_text(value[key])}" for key in sorted(value)) + "]"
+        case list():
+            return "[" + " ".join(map(go_text, value)) + "]"
+        case None:
+            return "<nil>"
+        case str():
+            return value
+        case _:
+            return compact(value)
 
 
 def child(path: str, key: str) -> str:

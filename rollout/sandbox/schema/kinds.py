@@ -21,6 +21,8 @@ _PREFIX = "#/components/schemas/"
 _PRESERVE = "x-kubernetes-preserve-unknown-fields"
 STRUCT = "x-surefoot-struct"
 """Marks fields that Kubernetes holds as values, not pointers: they exist even when nobody set them."""
+MICRO = "x-surefoot-micro"
+"""Marks times that are read with six digits of a second's fraction, no more and no fewer."""
 GO_TYPE = "x-surefoot-go"
 """Kubernetes' own name of an object's type, such as `v1.PodSpec`; decoding errors print it."""
 
@@ -93,6 +95,8 @@ def _resolved(name: str, above: tuple[str, ...] = ()) -> Schema:
         return {"x-kubernetes-int-or-string": True}
     if short == "Quantity":
         return {"format": "quantity"}
+    if short == "MicroTime":
+        return {"type": "string", "format": "date-time", MICRO: True}
     path = (*above, name) if _recursive(name) else above
     schema = _inlined(_data()["schemas"][name], path)
     return {**schema, GO_TYPE: ".".join(name.split(".")[-2:])} if "properties" in schema else schema

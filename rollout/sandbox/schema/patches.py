@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rollout.errors import BadRequest, Invalid
+from rollout.errors import BadRequest, Invalid, Unclassified
 from rollout.sandbox.schema.correlate import same
-from rollout.sandbox.schema.fields import clone, compact
+from rollout.sandbox.schema.decoding import shown
+from rollout.sandbox.schema.fields import clone, compact, go_text
 
 Schema = Mapping[str, Any]
 
@@ -43,7 +44,9 @@ def json_patch(obj: Any, ops: Any) -> Any:
     """RFC 6902. BadRequest when the patch is malformed; Invalid (422) when it does not fit `obj` or a
     `test` fails, in kube-apiserver's words; the reason, which it does not tell, is a cause in `details`."""
     if not isinstance(ops, list) or not all(isinstance(op, Mapping) for op in ops):
-        raise BadRequest("error decoding patch: json: a JSON patch is a list of operations")
+        found = shown(next(op for op in ops if not isinstance(op, Mapping)) if isinstance(ops, list) else ops)
+        into = "handlers.jsonPatchOp" if isinstance(ops, list) else "[]handlers.jsonPatchOp"
+        raise BadRequest(f"error decoding patch: json: cannot unmarshal {found} into Go value of type {into}")
     if len(ops) > _MAX_OPERATIONS:
         raise BadRequest(
             f"The allowed maximum operations in a JSON patch is {_MAX_OPERATIONS}, got {len(ops)}"
@@ -64,12 +67,21 @@ def _operation(doc: Any, op: Mapping[str, Any]) -> Any:
         case "remove":
             return _remove(doc, path, op)
         case "replace":
-            _get(doc, path, op)
+            # as evanphx/json-patch of kube-apiserver: a field that is missing is added
+            if path and not isinstance(_get(doc, path[:-1], op), dict):
+                _get(doc, path, op)
             return _put(doc, path, clone(_value(op)), op, insert=False)
         case "add":
             return _put(doc, path, clone(_value(op)), op, insert=True)
         case "copy":
-            source = _get(doc, _pointer(op, "from"), op)
+            start = _pointer(op, "from")
+            parent = _get(doc, start[:-1], op)
+            # as evanphx/json-patch: a field that is missing is copied as null
+            source = (
+                None
+                if start and isinstance(parent, dict) and start[-1] not in parent
+                else _get(doc, start, op)
+            )
             return _put(doc, path, clone(source), op, insert=True)
         case "move":
             start = _pointer(op, "from")
@@ -82,11 +94,10 @@ def _operation(doc: Any, op: Mapping[str, Any]) -> Any:
 
 
 def _rejected(op: Mapping[str, Any], why: str) -> Invalid:
-    cause = {
-        "reason": "UnexpectedServerResponse",
-        "message": f"{op.get('op')} operation at {op.get('path')!r}: {why}",
-    }
-    return Invalid("the server rejected our request due to an error in our request", {"causes": [cause]})
+    """kube-apiserver does not say which operation failed, nor why: that is a note of the error, for logs."""
+    refusal = Invalid("the server rejected our request due to an error in our request", {})
+    refusal.add_note(f"{op.get('op')} operation at {op.get('path')!r}: {why}")
+    return refusal
 
 
 def _value(op: Mapping[str, Any]) -> Any:
@@ -169,7 +180,9 @@ def strategic_merge(obj: Any, patch: Any, schema: Schema) -> Any:
     BadRequest for a malformed directive, or a list item without its merge key.
     """
     if not isinstance(patch, Mapping):
-        raise BadRequest("cannot unmarshal a strategic merge patch: it must be a JSON object")
+        raise BadRequest(
+            f"json: cannot unmarshal {shown(patch)} into Go value of type map[string]interface {{}}"
+        )
     return _merge_map(obj if isinstance(obj, Mapping) else {}, patch, schema)
 
 
@@ -182,7 +195,7 @@ def _merge_map(obj: Mapping[str, Any], patch: Mapping[str, Any], schema: Schema)
         case "merge":
             pass
         case other:
-            raise BadRequest(f"unknown patch type found in map: {compact(other)}")
+            raise Unclassified(f"unknown patch type: {go_text(other)} in map: {go_text(patch)}")
     result = _retained(obj, patch)
     for key, value in patch.items():
         if key in {_DIRECTIVE, _RETAIN} or key.startswith(_ORDER):
@@ -243,7 +256,7 @@ def _merge_list(old: list[Any], new: list[Any], schema: Schema) -> list[Any]:
     result = list(old)
     for item in new:
         if not isinstance(item, Mapping) or key not in item:
-            raise BadRequest(f"map: {compact(item)} does not contain declared merge key: {key}")
+            raise Unclassified(f"map: {go_text(item)} does not contain declared merge key: {key}")
         matches = [
             i for i, have in enumerate(result) if isinstance(have, Mapping) and have.get(key) == item[key]
         ]

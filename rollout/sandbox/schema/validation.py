@@ -21,6 +21,14 @@ _BLOCKING = {fields.NOT_SUPPORTED, fields.REQUIRED, fields.TOO_LONG, fields.TOO_
 _INT_RANGES = {"int32": 2**31, "int64": 2**63}
 
 
+UNCHECKED = fields.invalid(
+    NO_FIELD,
+    None,
+    "some validation rules were not checked because the object was invalid; "
+    "correct the existing errors to complete validation",
+)
+
+
 def validate(obj: Any, schema: Schema, old: Any = None) -> list[FieldError]:
     """What is wrong with `obj`; empty when nothing is. Never raises, whatever JSON `obj` is.
 
@@ -35,14 +43,7 @@ def validate(obj: Any, schema: Schema, old: Any = None) -> list[FieldError]:
     except RecursionError:
         return [fields.invalid(NO_FIELD, "", "the object is nested too deeply")]
     if rules.has_rules(schema):
-        errors.append(
-            fields.invalid(
-                NO_FIELD,
-                None,
-                "some validation rules were not checked because the object was invalid; "
-                "correct the existing errors to complete validation",
-            )
-        )
+        errors.append(UNCHECKED)
     return errors
 
 

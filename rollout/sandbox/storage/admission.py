@@ -147,6 +147,8 @@ def admit_shape(
 def _unknown_fields(served: Served, problems: Sequence[str], options: Options) -> None:
     if not problems:
         return
+    if not served.builtin:
+        problems = sorted(problems)
     if options.field_validation == "Strict":
         resource = served.resource
         raise BadRequest(
@@ -165,4 +167,7 @@ def shape_errors(served: Served, obj: Object, old: Object | None) -> list[FieldE
     """What the schema (types, limits, CEL rules) and the rules of a built-in kind have against `obj`."""
     schema = schema_of(served)
     errors = structural.validate(obj, schema, old=old) if schema is not None else []
-    return errors + kinds.validate(obj, old) if served.builtin else errors
+    if not served.builtin:
+        return errors
+    # of metadata `objectmeta` speaks
+    return [one for one in errors if not one.field.startswith("metadata.")] + kinds.validate(obj, old)

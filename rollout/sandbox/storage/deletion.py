@@ -40,6 +40,7 @@ def begin_deletion(resource: Resource, obj: Object, options: DeleteOptions, now:
         raise delete_version_conflict(
             resource, meta["name"], options.resource_version, meta["resourceVersion"]
         )
+    is_namespace = (resource.group, resource.plural) == ("", "namespaces")
     finalizers = _finalizers(meta.get("finalizers") or [], options)
     grace = _grace(resource, obj, options)
     marked = with_meta(obj, finalizers=finalizers or None)
@@ -48,7 +49,7 @@ def begin_deletion(resource: Resource, obj: Object, options: DeleteOptions, now:
         marked = with_meta(
             marked,
             deletionTimestamp=timestamp(now + timedelta(seconds=grace)),
-            deletionGracePeriodSeconds=grace,
+            deletionGracePeriodSeconds=None if is_namespace else grace,
             generation=generation + 1 if generation else None,
         )
     else:
@@ -59,7 +60,7 @@ def begin_deletion(resource: Resource, obj: Object, options: DeleteOptions, now:
             assert asked is not None
             sooner = asked - timedelta(seconds=before - grace)
             marked = with_meta(marked, deletionTimestamp=timestamp(sooner), deletionGracePeriodSeconds=grace)
-    if (resource.group, resource.plural) == ("", "namespaces"):
+    if is_namespace:
         marked = {**marked, "status": {**(marked.get("status") or {}), "phase": "Terminating"}}
     return Outcome(obj if marked == obj else marked, may_go(resource, marked))
 

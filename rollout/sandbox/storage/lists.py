@@ -82,7 +82,7 @@ def check_options(query: Query) -> None:
         if query.match not in {"Exact", "NotOlderThan"}:
             errors.append(not_supported(path, query.match, ["Exact", "NotOlderThan", ""]))
         if query.match == "Exact" and query.resource_version == "0":
-            errors.append(forbidden(path, f'{path} "Exact" is forbidden for resourceVersion "0"'))
+            errors.append(forbidden(path, f'{path} "exact" is forbidden for resourceVersion "0"'))
     if errors:
         raise refusals.invalid_options("ListOptions", errors)
 
@@ -125,10 +125,9 @@ def _cut(
         if start is not None and key <= start:
             seen += 1
             continue
-        if query.matches is not None and not query.matches(obj):
-            seen += 1
-            continue
-        if query.limit and len(items) == query.limit:
+        if (
+            query.limit and len(items) == query.limit
+        ):  # whether what comes matches is the next page's business
             assert last is not None
             # kube-apiserver counts what remains only where no selector makes the count a guess
             remaining = total - seen if query.matches is None and total is not None else None
@@ -136,6 +135,9 @@ def _cut(
             return ListPage(
                 items, str(version), base64.urlsafe_b64encode(token).decode().rstrip("="), remaining
             )
+        if query.matches is not None and not query.matches(obj):
+            seen += 1
+            continue
         items.append(obj)
         last = key
         seen += 1

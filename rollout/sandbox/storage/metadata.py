@@ -19,6 +19,7 @@ from rollout.sandbox.storage.registry import Served
 Object = dict[str, Any]
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+DEPLOYMENT = ("apps", "deployments")
 _LONGEST_PREFIX = 58
 _SYSTEM = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
 
@@ -53,7 +54,8 @@ def for_create(served: Served, obj: Object, namespace: str, name: str, *, uid: s
     """`obj` with fresh system metadata."""
     meta = {key: value for key, value in (obj.get("metadata") or {}).items() if key not in _SYSTEM}
     meta.pop("resourceVersion", None)
-    meta.pop("generation", None)
+    if served.has_generation:
+        meta["generation"] = 1
     meta["name"] = name
     if namespace:
         meta["namespace"] = namespace
@@ -61,8 +63,6 @@ def for_create(served: Served, obj: Object, namespace: str, name: str, *, uid: s
         meta.pop("namespace", None)
     meta["uid"] = uid
     meta["creationTimestamp"] = timestamp(now)
-    if served.has_generation:
-        meta["generation"] = 1
     return _ordered(served, obj, meta)
 
 
@@ -127,6 +127,8 @@ def bump_generation(served: Served, new: Object, old: Object) -> Object:
         return new
     apart = {"metadata", "apiVersion", "kind"} | ({"status"} if served.has_status else set())
     changed = any(new.get(key) is not old.get(key) for key in (new.keys() | old.keys()) - apart)
+    if served.bucket == DEPLOYMENT:  # its controller copies annotations to ReplicaSets
+        changed = changed or new["metadata"].get("annotations") != old["metadata"].get("annotations")
     generation = old["metadata"].get("generation", 1) + (1 if changed else 0)
     return with_meta(new, generation=generation)
 

@@ -14,7 +14,7 @@ import msgspec
 
 from rollout.api.meta import LabelSelector
 from rollout.api.resources import PODS
-from rollout.errors import ApiError, Throttled
+from rollout.errors import Conflict, Throttled, Unclassified
 from rollout.sandbox.schema.fields import FieldError, forbidden, required
 from rollout.sandbox.storage import refusals
 
@@ -35,9 +35,8 @@ def budget_after(pod: Object, budgets: Iterable[Object], now: str) -> Object | N
     if not selecting:
         return None
     if len(selecting) > 1:
-        raise ApiError(
-            "Internal error occurred: This pod has more than one PodDisruptionBudget, "
-            "which the eviction subresource does not support."
+        raise Unclassified(
+            "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
         )
     return _counted(selecting[0], pod, now)
 
@@ -105,6 +104,11 @@ def marked_for_eviction(pod: Object, now: str) -> Object:
     return with_condition(pod, "DisruptionTarget", "EvictionByEvictionAPI", "Eviction API: evicting", now)
 
 
+def _not_bound(name: str, why: str) -> Conflict:
+    message = f'Operation cannot be fulfilled on pods/binding "{name}": {why}'
+    return Conflict(message, {"name": name, "kind": "pods/binding"})
+
+
 def bound(pod: Object, node: str, now: str) -> Object:
     """`pod` on `node`. Conflict when it has one already, or is being deleted."""
     meta, spec = pod["metadata"], pod.get("spec") or {}
@@ -112,10 +116,10 @@ def bound(pod: Object, node: str, now: str) -> Object:
         raise refusals.invalid(PODS, meta["name"], [required("target.name")])
     if meta.get("deletionTimestamp"):
         why = f"pod {meta['name']} is being deleted, cannot be assigned to a host"
-        raise refusals.conflict(PODS, meta["name"], why)
+        raise _not_bound(meta["name"], why)
     if spec.get("nodeName"):
         why = f'pod {meta["name"]} is already assigned to node "{spec["nodeName"]}"'
-        raise refusals.conflict(PODS, meta["name"], why)
+        raise _not_bound(meta["name"], why)
     placed = {**pod, "spec": {**spec, "nodeName": node}}
     return with_condition(placed, "PodScheduled", "", "", now)
 
@@ -134,15 +138,14 @@ def with_ephemeral(pod: Object, source: Object) -> Object:
 def ephemeral_errors(new: Object, old: Object | None) -> list[FieldError]:
     """They can only be added: what is there may neither change nor go."""
     path = "spec.ephemeralContainers"
-    wanted = {one["name"]: (index, one) for index, one in enumerate(_ephemeral(new))}
+    wanted = {one["name"]: one for one in _ephemeral(new)}
     errors = []
     for before in _ephemeral(old or {}):
         name = before["name"]
         if name not in wanted:
             errors.append(forbidden(path, f'existing ephemeral containers "{name}" may not be removed\n'))
-        elif wanted[name][1] != before:
-            place = f"{path}[{wanted[name][0]}]"
-            errors.append(forbidden(place, f'existing ephemeral containers "{name}" may not be changed\n'))
+        elif wanted[name] != before:
+            errors.append(forbidden(path, f'existing ephemeral containers "{name}" may not be changed\n'))
     return errors
 
 

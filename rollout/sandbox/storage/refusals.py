@@ -20,7 +20,7 @@ from rollout.errors import (
     NotFound,
     Timeout,
 )
-from rollout.sandbox.schema.fields import FieldError, invalid_object
+from rollout.sandbox.schema.fields import INVALID, FieldError, invalid_object
 
 MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
 LIST_EXPIRED = "The resourceVersion for the provided list is too old."
@@ -44,8 +44,12 @@ def not_found(resource: Resource, name: str) -> NotFound:
 def not_served() -> NotFound:
     """No such resource at all: the answer that makes kubectl look at discovery again."""
     # kubectl reads the details without asking whether there are any
-    cause = {"reason": "UnexpectedServerResponse", "message": "404 page not found"}
-    return NotFound("the server could not find the requested resource", {"causes": [cause]})
+    return NotFound("the server could not find the requested resource", {})
+
+
+def no_method() -> MethodNotAllowed:
+    """The path is served, but not with this method."""
+    return MethodNotAllowed("the server does not allow this method on the requested resource", {})
 
 
 def already_exists(resource: Resource, name: str, *, generated: bool = False) -> AlreadyExists:
@@ -70,7 +74,7 @@ def uid_conflict(resource: Resource, namespace: str, name: str, wanted: str, fou
 
 
 def delete_uid_conflict(resource: Resource, name: str, wanted: str, found: str) -> Conflict:
-    return conflict(
+    return _delete_conflict(
         resource,
         name,
         f"the UID in the precondition ({wanted}) does not match the UID in record ({found}). "
@@ -79,12 +83,28 @@ def delete_uid_conflict(resource: Resource, name: str, wanted: str, found: str) 
 
 
 def delete_version_conflict(resource: Resource, name: str, wanted: str, found: str) -> Conflict:
-    return conflict(
+    return _delete_conflict(
         resource,
         name,
         f"the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record "
         f"({found}). The object might have been modified",
     )
+
+
+def _delete_conflict(resource: Resource, name: str, why: str) -> Conflict:
+    """This one refusal names the kind, not the resource."""
+    group = {"group": resource.group} if resource.group else {}
+    kind = f"{resource.kind}.{resource.group}" if resource.group else resource.kind
+    message = f'Operation cannot be fulfilled on {kind} "{name}": {why}'
+    return Conflict(message, {"name": name, **group, "kind": resource.kind})
+
+
+def version_required(resource: Resource, name: str) -> Invalid:
+    """A PUT without resourceVersion of a kind that wants one. It names the resource where others name the kind."""
+    error = FieldError(
+        INVALID, "metadata.resourceVersion", "Invalid value: 0: must be specified for an update"
+    )
+    return invalid_object(resource.plural, resource.group, name, [error])
 
 
 def invalid(resource: Resource, name: str, errors: Sequence[FieldError]) -> Invalid:
@@ -133,7 +153,7 @@ def too_new(version: int, current: int) -> Timeout:
 
 def invalid_version(text: str) -> BadRequest:
     return BadRequest(
-        f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
+        f'invalid resource version: resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rollout.errors import BadRequest
 from rollout.sandbox.schema import decoding
-from rollout.sandbox.schema.fields import invalid
+from rollout.sandbox.schema.fields import FieldError, invalid, invalid_object
 from rollout.sandbox.storage import refusals
 from rollout.sandbox.storage.registry import ScalePaths, Served
 from rollout.sandbox.storage.selectors import selector_text
@@ -43,15 +43,24 @@ def scaled(served: Served, obj: Object, scale: Any) -> Object:
     """`obj` with the replicas of `scale`, and its uid and resourceVersion as preconditions."""
     given_spec = _checked(scale).get("spec") or {}
     replicas = given_spec.get("replicas") or 0
-    if replicas < 0:
+    if replicas < 0 and served.builtin:
         error = invalid("spec.replicas", replicas, "must be greater than or equal to 0")
-        raise refusals.invalid(served.resource, obj["metadata"]["name"], [error])
+        raise invalid_object("Scale", "autoscaling", obj["metadata"]["name"], [error])
     given = scale.get("metadata") or {}
     meta = dict(obj["metadata"])
     for key in _PRECONDITIONS:
         if given.get(key):
             meta[key] = given[key]
     return _put({**obj, "metadata": meta}, _paths(served).spec_replicas.split("."), replicas)
+
+
+def problem(served: Served, obj: Object) -> FieldError | None:
+    """What is wrong with the replicas of a custom resource, or None."""
+    path = _paths(served).spec_replicas
+    replicas = _at(obj, path)
+    if isinstance(replicas, int) and replicas < 0:
+        return invalid(f".{path}", replicas, "should be a non-negative integer")
+    return None
 
 
 def appliable(served: Served, scale: Any, namespace: str, name: str) -> Object:

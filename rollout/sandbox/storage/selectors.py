@@ -81,11 +81,10 @@ class _LabelParser:
             if self._at == len(self._tokens):
                 return tuple(terms)
             if self._take() != ("op", ","):
-                raise _unreadable(
-                    f"found '{self._tokens[self._at - 1][1]}', expected: ',' or 'end of string'"
-                )
-            if self._at == len(self._tokens):
-                raise _unreadable("found '', expected: identifier after ','")
+                raise BadRequest(f"found '{self._tokens[self._at - 1][1]}', expected: ',' or 'end of string'")
+            kind, text = self._peek()
+            if kind != "word" and text != "!":
+                raise BadRequest(f"found '{text}', expected: identifier after ','")
 
     def _take(self) -> tuple[str, str]:
         if self._at == len(self._tokens):
@@ -102,9 +101,9 @@ class _LabelParser:
             self._take()
         kind, key = self._take()
         if kind != "word":
-            raise _unreadable(f"found '{key}', expected: !, identifier, or 'end of string'")
+            raise BadRequest(f"found '{key}', expected: !, identifier, or 'end of string'")
         if problems := names.qualified_name(key):
-            raise _unreadable(f'key: Invalid value: "{key}": {"; ".join(problems)}')
+            raise _unreadable(f'<nil>: Invalid value: "{key}": {"; ".join(problems)}')
         if negated:
             return Requirement(key, "!")
         return self._rest(key)
@@ -121,7 +120,7 @@ class _LabelParser:
             bound = self._take()[1]
             if not re.fullmatch(r"[+-]?[0-9]+", bound):
                 raise _unreadable(
-                    f"values[0][{key}]: Invalid value: \"{bound}\": for 'Gt', 'Lt' operators, "
+                    f"values[0]: Invalid value: \"{bound}\": for 'Gt', 'Lt' operators, "
                     "the value must be an integer"
                 )
             return Requirement(key, "gt" if text == ">" else "lt", (bound,))
@@ -131,7 +130,7 @@ class _LabelParser:
 
     def _values(self, key: str) -> tuple[str, ...]:
         if (found := self._take()) != ("op", "("):
-            raise _unreadable(f"found '{found[1]}', expected: '('")
+            raise _unreadable(f"found '{found[1]}' expected: '('")
         values: list[str] = []
         while True:
             kind, text = self._take()
@@ -198,6 +197,10 @@ SUPPORTED_FIELDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("apps", "replicasets"): ("status.replicas",),
     ("batch", "jobs"): ("status.successful",),
 }
+_BUILT_IN_GROUPS = {
+    *("", "apps", "autoscaling", "batch", "policy", "apiextensions.k8s.io"),
+    *("coordination.k8s.io", "discovery.k8s.io", "networking.k8s.io", "events.k8s.io"),
+}
 _EVERYWHERE = ("metadata.name", "metadata.namespace")
 
 
@@ -232,8 +235,13 @@ def compile_selector(
     field_terms = parse_fields(fields) if fields else ()
     known = (*_EVERYWHERE, *SUPPORTED_FIELDS.get(resource, ()), *selectable)
     for field, _, _ in field_terms:
-        if field not in known:
+        if field in known:
+            continue
+        if resource in SUPPORTED_FIELDS or resource[0] not in _BUILT_IN_GROUPS:
             raise BadRequest(f"field label not supported: {field}")
+        raise BadRequest(
+            f'"{field}" is not a known field selector: only "metadata.name", "metadata.namespace"'
+        )
     if not label_terms and not field_terms:
         return None
 

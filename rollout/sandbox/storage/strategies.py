@@ -34,6 +34,10 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Strategy(msgspec.Struct, frozen=True, kw_only=True):
+    """`read`: what decoding makes of the client's words, still his; `prepare`: what the server adds; `check`: what may
+    not be."""
+
+    read: Callable[[Object], Object] | None = None
     prepare: Prepare | None = None
     check: Check | None = None
 
@@ -84,13 +88,18 @@ def _check_pod(new: Object, old: Object | None) -> list[FieldError]:
         return [forbidden("spec.ephemeralContainers", "cannot be set on create")] if given else []
     if _spec(new) == _spec(old):
         return []
-    if _frozen_part(_spec(new)) != _frozen_part(_spec(old)):
+    before, after = _spec(old).get(_GRACE), _spec(new).get(_GRACE)
+    graced = before == after or (isinstance(before, int) and before < 0 and after == 1)
+    if not graced or _frozen_part(_spec(new)) != _frozen_part(_spec(old)):
         return [forbidden("spec", _POD_MUTABLE)]
     return []
 
 
+_GRACE = "terminationGracePeriodSeconds"
+
+
 def _frozen_part(spec: Mapping[str, Any]) -> Object:
-    free = {"activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds"}
+    free = {"activeDeadlineSeconds", "tolerations", _GRACE}
     frozen = {key: value for key, value in spec.items() if key not in free}
     for field in ("containers", "initContainers"):
         if field in frozen:
@@ -121,6 +130,39 @@ def _selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     return msgspec.convert(selector, LabelSelector).matches(labels)
 
 
+_COUNTED = ("replicas", "updatedReplicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas")
+
+
+def _check_workload(new: Object, old: Object | None) -> list[FieldError]:
+    return _check_selector(new, old) + (_status_errors(new) if old is not None else [])
+
+
+def _status_errors(new: Object) -> list[FieldError]:
+    """No count exceeds the one that it is part of."""
+    status = new.get("status") or {}
+    counts = {name: status.get(name) or 0 for name in _COUNTED}
+    errors = [
+        invalid(f"status.{name}", status[name], "must be greater than or equal to 0")
+        for name in (*_COUNTED, "observedGeneration")
+        if (status.get(name) or 0) < 0
+    ]
+    errors += [
+        invalid(f"status.{name}", counts[name], "cannot be greater than status.replicas")
+        for name in _COUNTED[1:]
+        if counts[name] > counts["replicas"]
+        and (name != "fullyLabeledReplicas" or new["kind"] == "ReplicaSet")
+    ]
+    if counts["availableReplicas"] > counts["readyReplicas"]:
+        errors.append(
+            invalid(
+                "status.availableReplicas",
+                counts["availableReplicas"],
+                "cannot be greater than readyReplicas",
+            )
+        )
+    return errors
+
+
 def _check_job(new: Object, old: Object | None) -> list[FieldError]:
     if old is None:
         return []
@@ -147,6 +189,8 @@ def _prepare_job(new: Object, old: Object | None, _: Context) -> Object:
         "job-name": name,
     }
     selector = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
+    own = new["metadata"].get("labels") or meta.get("labels") or labels
+    new = {**new, "metadata": {**new["metadata"], "labels": own}}
     template = {**template, "metadata": {**meta, "labels": labels}}
     return {**new, "spec": {**spec, "selector": selector, "template": template}}
 
@@ -162,6 +206,8 @@ def _prepare_service(new: Object, old: Object | None, context: Context) -> Objec
     if not spec.get("clusterIP"):
         spec["clusterIP"] = before.get("clusterIP") or _free_address(new, context)
     spec["clusterIPs"] = spec.get("clusterIPs") or [spec["clusterIP"]]
+    spec["ipFamilies"] = spec.get("ipFamilies") or ["IPv4"]
+    spec["ipFamilyPolicy"] = spec.get("ipFamilyPolicy") or "SingleStack"
     return {**new, "spec": spec}
 
 
@@ -199,10 +245,13 @@ def _check_service(new: Object, old: Object | None) -> list[FieldError]:
 # Namespaces
 
 
-def _prepare_namespace(new: Object, old: Object | None, _: Context) -> Object:
+def _read_namespace(new: Object) -> Object:
     meta = new["metadata"]
     labels = {**(meta.get("labels") or {}), "kubernetes.io/metadata.name": meta["name"]}
-    new = {**new, "metadata": {**meta, "labels": labels}}
+    return {**new, "metadata": {**meta, "labels": labels}}
+
+
+def _prepare_namespace(new: Object, old: Object | None, _: Context) -> Object:
     if old is None:
         finalizers = list(dict.fromkeys([*(_spec(new).get("finalizers") or ()), "kubernetes"]))
         return {**new, "spec": {**_spec(new), "finalizers": finalizers}, "status": {"phase": "Active"}}
@@ -212,7 +261,7 @@ def _prepare_namespace(new: Object, old: Object | None, _: Context) -> Object:
 # Secrets and ConfigMaps
 
 
-def _prepare_secret(new: Object, _old: Object | None, _: Context) -> Object:
+def _read_secret(new: Object) -> Object:
     text = new.get("stringData") or {}
     new = {key: value for key, value in new.items() if key != "stringData"}
     if text:
@@ -246,7 +295,6 @@ def _check_immutable_data(new: Object, old: Object | None) -> list[FieldError]:
 
 
 def _prepare_crd(new: Object, _: Object | None, context: Context) -> Object:
-    new = crds.with_defaults(new)
     # an invalid one is refused right after this, so its status does not matter
     return new if crds.check(new, None) else crds.with_status(new, context.now)
 
@@ -280,11 +328,11 @@ _NONE = Strategy()
 _STRATEGIES: dict[tuple[str, str], Strategy] = {
     ("", "pods"): Strategy(prepare=_prepare_pod, check=_check_pod),
     ("", "services"): Strategy(prepare=_prepare_service, check=_check_service),
-    ("", "namespaces"): Strategy(prepare=_prepare_namespace),
-    ("", "secrets"): Strategy(prepare=_prepare_secret, check=_check_secret),
+    ("", "namespaces"): Strategy(read=_read_namespace, prepare=_prepare_namespace),
+    ("", "secrets"): Strategy(read=_read_secret, check=_check_secret),
     ("", "configmaps"): Strategy(check=_check_immutable_data),
-    ("apps", "replicasets"): Strategy(check=_check_selector),
-    ("apps", "deployments"): Strategy(check=_check_selector),
+    ("apps", "replicasets"): Strategy(check=_check_workload),
+    ("apps", "deployments"): Strategy(check=_check_workload),
     ("batch", "jobs"): Strategy(prepare=_prepare_job, check=_check_job),
-    (CRDS.group, CRDS.plural): Strategy(prepare=_prepare_crd, check=crds.check),
+    (CRDS.group, CRDS.plural): Strategy(read=crds.with_defaults, prepare=_prepare_crd, check=crds.check),
 }

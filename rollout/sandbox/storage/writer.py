@@ -10,12 +10,14 @@ import msgspec
 from rollout.api import codec
 from rollout.api.meta import timestamp
 from rollout.api.resources import CRDS, NAMESPACES, PDBS, PODS, SERVICES, Resource
-from rollout.errors import BadRequest, MethodNotAllowed
+from rollout.errors import MethodNotAllowed, Unclassified
 from rollout.runtime.clock import Clock
 from rollout.runtime.kube import PatchType
 from rollout.sandbox.schema import objectmeta
 from rollout.sandbox.schema.apply import apply, track
-from rollout.sandbox.schema.fields import INVALID, FieldError
+from rollout.sandbox.schema.fields import FieldError
+from rollout.sandbox.schema.rules import has_rules
+from rollout.sandbox.schema.validation import UNCHECKED
 from rollout.sandbox.storage import metadata, pods, refusals, scale
 from rollout.sandbox.storage.admission import (
     DeleteOptions,
@@ -40,15 +42,14 @@ CONTROLLER = "kube-controller-manager"
 
 _IMMORTAL = {"default", "kube-public", "kube-system"}
 _NAME_ATTEMPTS = 8
-_VERSION_REQUIRED = FieldError(
-    INVALID, "metadata.resourceVersion", "Invalid value: 0x0: must be specified for an update"
-)
 _VERSION_ALWAYS = {
     ("coordination.k8s.io", "leases"),
     ("policy", "poddisruptionbudgets"),
     (CRDS.group, CRDS.plural),
 }
 """Built-in kinds that refuse a PUT without resourceVersion, as all custom resources do."""
+_MADE_BY_PUT = {("", "events"), ("", "services"), ("coordination.k8s.io", "leases")}
+"""Built-in kinds of which a PUT makes what is not there."""
 
 
 class Deleted(msgspec.Struct, frozen=True):
@@ -86,7 +87,7 @@ class Writer:
         space, name = metadata.place(served, obj, namespace)
         given = obj.get("metadata") or {}
         if given.get("resourceVersion"):
-            raise BadRequest("resourceVersion should not be set on objects to be created")
+            raise Unclassified("resourceVersion should not be set on objects to be created")
         prefix = "" if name else given.get("generateName") or ""
         self._check_home(served, space, name or prefix)
         table = self._state.table(served.bucket)
@@ -96,9 +97,10 @@ class Writer:
                 break
         uid, now = self._clock.uid(), self._clock.now()
         new = metadata.for_create(served, obj, space, chosen, uid=uid, now=now)
-        new, errors = self._admit(served, initial_status(served, new), None, options, known)
+        new, errors = self._shaped(served, initial_status(served, new), None, options, known)
         if tracked:
-            new = self._tracked(served, None, new, subresource="", options=options)
+            new = self._tracked_as_given(served, new, options)
+        new = self._prepared(served, new, None, errors)
         self._refuse_invalid(served, new, None, errors, strategy_of(served).check)
         if table.get(space, chosen) is not None:
             raise refusals.already_exists(served.resource, chosen, generated=bool(prefix))
@@ -133,9 +135,16 @@ class Writer:
             return self._scale(served, namespace, name, lambda _: obj, options)
         check_types(served, obj)
         metadata.place(served, obj, namespace, name)
+        if (
+            not subresource
+            and served.bucket in _MADE_BY_PUT
+            and not self._state.holds(served, namespace, name)
+        ):
+            return self.create(served, namespace, obj, options)
+        self._state.find(served, namespace, name)
         strict = not served.builtin or served.bucket in _VERSION_ALWAYS
         if strict and not obj["metadata"].get("resourceVersion"):
-            raise refusals.invalid(served.resource, name, [_VERSION_REQUIRED])
+            raise refusals.version_required(served.resource, name)
         return self._update(
             served, namespace, name, lambda _: _copy(obj), subresource=subresource, options=options
         )
@@ -219,6 +228,12 @@ class Writer:
             now=self._clock.now(),
         )
 
+    def _tracked_as_given(self, served: Served, new: Object, options: Options) -> Object:
+        """A new object whose fields are owned by its creator: those he gave, not what the server makes of them."""
+        given = {key: value for key, value in new.items() if key != "status" or not served.has_status}
+        owned = self._tracked(served, None, given, subresource="", options=options)
+        return {**new, "metadata": owned["metadata"]}
+
     def _update(
         self,
         served: Served,
@@ -237,7 +252,8 @@ class Writer:
         made = make(live)
         new = metadata.for_update(served, made, live)
         new = metadata.sharing(self._within(served, new, live, subresource), live)
-        new, errors = self._admit(served, new, live, options)
+        new, errors = self._shaped(served, new, live, options)
+        new = metadata.sharing(self._prepared(served, new, live, errors), live)
         if tracked:
             new = self._tracked(served, live, new, subresource=subresource, options=options)
         if not errors and metadata.unchanged(new, live):
@@ -267,24 +283,24 @@ class Writer:
             return _with_status(meta, new)
         return _with_status(new, live) if served.has_status else new
 
-    def _admit(
-        self,
+    @staticmethod
+    def _shaped(
         served: Served,
         new: Object,
         live: Object | None,
         options: Options,
         known: Object | None = None,
     ) -> tuple[Object, list[FieldError]]:
-        """The object as its schema and its kind complete it, and what the schema has against it.
-
-        Strategies rely on the types, so they see only what the schema accepts.
-        """
+        """The object as its schema completes it, and what the schema has against it."""
         new = admit_shape(served, new, live, options, known)
         errors = shape_errors(served, new, live or known or None)
+        read = strategy_of(served).read
+        return (read(new) if read is not None and not errors else new), errors
+
+    def _prepared(self, served: Served, new: Object, live: Object | None, errors: list[FieldError]) -> Object:
+        """The object as its kind completes it. Strategies rely on the types, so they see only what the schema accepts."""
         prepare = strategy_of(served).prepare
-        if prepare is not None and not errors:
-            new = prepare(new, live, self._context())
-        return (new if live is None else metadata.sharing(new, live)), errors
+        return new if prepare is None or errors else prepare(new, live, self._context())
 
     def _context(self) -> Context:
         return Context(
@@ -304,12 +320,18 @@ class Writer:
         """Invalid (422) when anything is wrong with the object; `shape` is what the schema found, `check` what
         the kind has against it."""
         meta = new["metadata"]
-        errors = objectmeta.check(meta, served.check_name, namespaced=served.resource.namespaced)
+        core = served.builtin and served.bucket != (CRDS.group, CRDS.plural)
+        errors = objectmeta.check(meta, served.check_name, namespaced=served.resource.namespaced, core=core)
         if live is not None:
-            errors += metadata.update_errors(new, live)
+            # Kubernetes' own kinds are checked twice; the causes say so
+            errors += metadata.update_errors(new, live) * (2 if core else 1)
         errors += shape
+        if errors and not shape and not served.builtin and has_rules(schema_of(served) or {}):
+            errors.append(UNCHECKED)
         if check is not None and not shape:
             errors += check(new, live)
+        if served.scale is not None and not served.builtin and (problem := scale.problem(served, new)):
+            errors.append(problem)
         if errors:
             name = (live or new)["metadata"].get("name") or ""
             raise refusals.invalid(served.resource, name, errors)
@@ -342,8 +364,8 @@ class Writer:
         if options.dry_run or (outcome.object is old and not outcome.gone):
             return Deleted(outcome.object, outcome.gone)
         new = None if outcome.gone else outcome.object
-        bucket = (resource.group, resource.plural)
-        return Deleted(self._state.commit(bucket, old, new), outcome.gone)
+        written = self._state.commit((resource.group, resource.plural), old, new)
+        return Deleted(outcome.object if outcome.gone else written, outcome.gone)
 
     def amend(self, resource: Resource, old: Object, new: Object) -> None:
         """Write what the server's own controllers change; an object that was only held by what is gone now goes."""

@@ -36,7 +36,9 @@ def test_anything_but_an_object_is_a_bad_request(data):
 
 
 def test_protobuf_of_an_unknown_kind_is_an_unsupported_media_type():
-    with pytest.raises(UnsupportedMediaType, match=r"protobuf of example.com/v1, Gizmo"):
+    with pytest.raises(
+        UnsupportedMediaType, match="accepted media types include: application/json, application/yaml"
+    ):
         decode_object(ENVELOPE, "application/vnd.kubernetes.protobuf", "Gizmo")
 
 

@@ -52,7 +52,7 @@ def test_preconditions_protect_from_deleting_another_object(storage: Storage) ->
     with pytest.raises(Conflict) as caught:
         storage.delete(CONFIG_MAPS, "default", "a", options=DeleteOptions(uid="other"))
     assert caught.value.message == (
-        'Operation cannot be fulfilled on configmaps "a": the UID in the precondition (other) does not match the UID '
+        'Operation cannot be fulfilled on ConfigMap "a": the UID in the precondition (other) does not match the UID '
         f"in record ({made['metadata']['uid']}). The object might have been deleted and then recreated"
     )
     with pytest.raises(Conflict, match="The object might have been modified"):

@@ -96,7 +96,7 @@ def test_field_selectors_take_names_and_what_the_kind_allows(storage: Storage) -
     make(storage, "a", "b")
     assert listed(storage, fields="metadata.name=a") == ["a"]
     assert listed(storage, fields="metadata.name!=a,metadata.namespace=default") == ["b"]
-    with pytest.raises(BadRequest, match=r"field label not supported: data\.x"):
+    with pytest.raises(BadRequest, match=r"\"data\.x\" is not a known field selector"):
         listed(storage, fields="data.x=1")
     event = {
         "metadata": {"name": "e1"},
@@ -157,7 +157,7 @@ def test_label_selectors(selector: str, matches: bool) -> None:
     ["=x", "a=b,", "a in b", "a in (b", "a notin", "a=b c", "a~b", "(a)", "a>x", "a=b=c", "-a=b", "a=_"],
 )
 def test_label_selectors_that_cannot_be_read(selector: str) -> None:
-    with pytest.raises(BadRequest, match="unable to parse requirement"):
+    with pytest.raises(BadRequest, match=r"unable to parse requirement|expected: "):
         parse_labels(selector)
 
 

@@ -113,9 +113,9 @@ def test_a_stale_replace_is_a_conflict(storage: Storage, config_map: dict[str, A
     )
 
 
-def test_a_uid_that_differs_is_a_conflict(storage: Storage, config_map: dict[str, Any]) -> None:
+def test_a_patch_of_another_uid_is_invalid(storage: Storage, config_map: dict[str, Any]) -> None:
     storage.create(CONFIG_MAPS, "default", config_map)
-    with pytest.raises(Conflict, match="Precondition failed: UID in precondition: other, UID in object meta"):
+    with pytest.raises(Invalid, match=r'metadata\.uid: Invalid value: "other": field is immutable'):
         storage.patch(CONFIG_MAPS, "default", "settings", {"metadata": {"uid": "other"}})
 
 
@@ -150,7 +150,7 @@ def test_merge_and_json_patch_change_what_they_name(storage: Storage, config_map
 
 def test_a_patch_cannot_rename(storage: Storage, config_map: dict[str, Any]) -> None:
     storage.create(CONFIG_MAPS, "default", config_map)
-    with pytest.raises(Invalid, match=r'metadata\.name: Invalid value: "other": field is immutable'):
+    with pytest.raises(BadRequest, match="does not match the name on the URL"):
         storage.patch(CONFIG_MAPS, "default", "settings", {"metadata": {"name": "other"}})
 
 
