@@ -120,9 +120,14 @@ def within_rollback_window(seen: Observed) -> bool:
 
 
 def fast_rollback(seen: Observed) -> bool:
-    """Whether the new revision is an old set that is still up, kept for just this (blue/green)."""
-    new = seen.sets.new
-    if new is None or seen.sets.is_stable or not seen.rollout.status.stable_rs:
+    """Whether the new revision is an old set that is still up, kept for just this (blue/green).
+
+    Only one from before the stable set is old: one that was aborted is up for a while, too, and was never proved.
+    """
+    new, stable = seen.sets.new, seen.sets.stable
+    if new is None or stable is None or seen.sets.is_stable:
+        return False
+    if new.metadata.creation_timestamp >= stable.metadata.creation_timestamp:
         return False
     deadline = scale_down_deadline(new)
     return deadline is not None and deadline > seen.now and saturated(new, seen.rollout.replicas)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from rollout.api.resources import SERVICES
 from rollout.api.rollout import HASH_LABEL
 from rollout.runtime.kube import Object
@@ -140,6 +142,37 @@ def test_a_rollback_while_the_old_version_is_up_is_immediate() -> None:
         await world.until("back", lambda: selected(world, "active") == v1, within=3)
         await world.phase("web", "Healthy", within=5)
         assert any("Fast rollback" in message for _, message in world.events.told)
+
+    play(story)
+
+
+@pytest.mark.parametrize("after", [0.0, 20.0, 60.0])
+@pytest.mark.parametrize("again", ["retry", "same image"])
+def test_a_version_that_was_aborted_is_proved_again_however_soon_it_is_tried_again(
+    after: float, again: str
+) -> None:
+    async def story(world: World) -> None:
+        v1 = await deployed(world, blue_green(autoPromotionEnabled=False, prePromotionAnalysis=analysis()))
+        world.set_image("web", "web:v2")
+        await world.phase("web", "Paused")
+        world.command("web", {"abort": True})
+        await world.phase("web", "Degraded")
+        await world.rest(after)
+        if again == "retry":
+            world.command("web", {"abort": False})
+        else:
+            world.set_image("web", "web:v1")
+            await world.phase("web", "Healthy")
+            world.set_image("web", "web:v2")
+        before = len(world.runs())
+        await world.phase("web", "Paused")
+        assert selected(world, "active") == v1
+        assert len(world.runs()) == before + 1
+        await world.rest(120)
+        assert selected(world, "active") == v1
+        world.promote("web")
+        await world.phase("web", "Healthy")
+        assert selected(world, "active") != v1
 
     play(story)
 
