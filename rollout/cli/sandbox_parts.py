@@ -37,6 +37,8 @@ def controller_command(*more: str) -> ExtraCommand:
         "--context",
         "surefoot-sandbox",
         "--no-leader-election",
+        "--notifications-namespace",
+        "default",
         *more,
     )
     return ExtraCommand(name="controller", argv=argv, env=_SURROUNDINGS)
