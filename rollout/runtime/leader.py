@@ -35,6 +35,8 @@ T = TypeVar("T")
 
 LEASE_SECONDS = 15.0
 RETRY_SECONDS = 2.0
+LOOK_SECONDS = 1.0
+"""How often a standby looks at the lease: what it sees late it has to wait longer for."""
 CALL_SECONDS = 10.0
 DOUBT_SHARE = 2 / 3
 RETRY_JITTER = 0.2
@@ -68,6 +70,7 @@ class Elector:
         clock: Clock,
         lease: float = LEASE_SECONDS,
         retry: float = RETRY_SECONDS,
+        look: float = LOOK_SECONDS,
         call: float = CALL_SECONDS,
         on_doubt: Callable[[bool], None] | None = None,
         take_over: bool = False,
@@ -83,6 +86,7 @@ class Elector:
         self._clock = clock
         self._lease = lease
         self._retry = retry
+        self._look = look
         self._call = call
         self._on_doubt = on_doubt
         self._take_over = take_over
@@ -147,12 +151,12 @@ class Elector:
     def _pause(self) -> float:
         """Seconds until the next look: soon after the holder's time is over, when that comes before the usual one."""
         jitter = RETRY_JITTER * self._clock.random.random()
-        usual = self._retry * (1 + jitter)
+        usual = self._look * (1 + jitter)
         if self._observed is None or not self._observed[0].holder:
             return usual
         record, since = self._observed
         left = since + record.duration - self._clock.monotonic()
-        return min(usual, left + self._retry * jitter) if left > 0 else usual
+        return min(usual, left + self._look * jitter) if left > 0 else usual
 
     async def _try_acquire(self) -> bool:
         """Look at the Lease, and take it if it is free or its holder has been silent for its whole duration."""
@@ -287,13 +291,23 @@ class Elector:
         self._ours = None
         if ours is None or not still:
             return
-        spec = self._spec(ours, self.fence) | {"holderIdentity": "", "leaseDurationSeconds": 1}
-        obj = _lease(ours, self._namespace, self.name, spec)
         try:
             async with asyncio.timeout(RELEASE_SECONDS):
-                await self._kube.replace(LEASES, self._namespace, self.name, obj)
+                try:
+                    await self._free(ours)
+                except Conflict:
+                    # A renewal whose answer we did not wait for has arrived all the same, or somebody else leads.
+                    found = await self._kube.get(LEASES, self._namespace, self.name)
+                    if _record(found, self._lease).holder == self.identity:
+                        await self._free(found)
         except (ApiError, TimeoutError) as error:
             log.warning("could not release the lease; a standby takes it when it runs out", error=str(error))
+
+    async def _free(self, found: Object) -> None:
+        """Take our name out of the Lease as it was found."""
+        spec = self._spec(found, self.fence) | {"holderIdentity": "", "leaseDurationSeconds": 1}
+        obj = _lease(found, self._namespace, self.name, spec)
+        await self._kube.replace(LEASES, self._namespace, self.name, obj)
 
 
 async def live_holder(

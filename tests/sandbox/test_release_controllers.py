@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,8 +20,8 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from rollout.api.meta import micro_timestamp
-from rollout.api.resources import LEASES
+from rollout.api.meta import Key, micro_timestamp
+from rollout.api.resources import ANALYSIS_RUNS, EVENTS, LEASES, ROLLOUTS
 from rollout.cli.sandbox_parts import our_crds
 from rollout.runtime.clock import SystemClock
 from rollout.runtime.kube import Object
@@ -134,11 +135,22 @@ def tell(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
 
-async def next_write(world: World) -> float:
-    """Seconds until the step index grows."""
-    started, step = time.perf_counter(), world.step()
-    await world.until(lambda: world.step() > step, "somebody works on")
-    return time.perf_counter() - started
+def holder(world: World) -> str:
+    """Who has the turn of the Rollout (docs/decisions/006): the first write of whoever goes on."""
+    found = world.informers[ROLLOUTS].store.get(Key(world.namespace, APP))
+    assert found is not None
+    return str(found["metadata"]["annotations"]["surefoot.dev/turn"]).partition(" ")[2]
+
+
+@asynccontextmanager
+async def next_write(world: World, what: str) -> AsyncIterator[None]:
+    """What is done inside ends the leader: until somebody else has written, and the release has gone on."""
+    before, step, started = holder(world), world.step(), time.perf_counter()
+    yield
+    await world.until(lambda: holder(world) != before, "somebody else has the turn")
+    tell(f"{what}: the next write came after {time.perf_counter() - started:.1f} s")
+    await world.until(lambda: world.step() > step, "the release goes on")
+    tell(f"{what}: the next step came after {time.perf_counter() - started:.1f} s")
 
 
 async def test_a_leader_that_is_told_to_stop_hands_over_at_once(ground: Ground, world: World, tmp_path: Path):
@@ -151,12 +163,11 @@ async def test_a_leader_that_is_told_to_stop_hands_over_at_once(ground: Ground, 
         await second.says("serving metrics and health")
         async with release_under_way(world) as load:
             assert second.said("leading") == []
-            before = time.perf_counter()
-            first.process.send_signal(signal.SIGTERM)
-            assert await first.ended() == 0
-            await second.says("leading", seconds=10)  # far less than the lease's 15 s: it was given back
-            await next_write(world)
-            tell(f"handed over: the next write came after {time.perf_counter() - before:.1f} s")
+            async with next_write(world, "handed over"):
+                first.process.send_signal(signal.SIGTERM)
+                assert await first.ended() == 0
+                await second.says("leading")
+                assert first.said("could not release the lease; a standby takes it when it runs out") == []
             await finished(world, load)
 
 
@@ -175,11 +186,9 @@ async def test_after_a_killed_leader_the_standby_goes_on(ground: Ground, world: 
         controller(ground, tmp_path / "second", *options) as second,
         release_under_way(world) as load,
     ):
-        before = time.perf_counter()
-        first.process.kill()
-        await second.says("leading")
-        await next_write(world)
-        tell(f"taken over: the next write came after {time.perf_counter() - before:.1f} s")
+        async with next_write(world, "taken over"):
+            first.process.kill()
+            await second.says("leading")
         await finished(world, load)
 
 
@@ -309,8 +318,85 @@ async def test_metrics_and_health_of_the_real_process(ground: Ground, world: Wor
         assert values["rollout_events_total", labels(completed)] == 2
         reconciles = {"controller": "rollout", "result": "success"}
         assert values["controller_runtime_reconcile_total", labels(reconciles)] > 0
+        assert served_names(text) == documented_names()
         one.process.send_signal(signal.SIGTERM)
         assert await one.ended() == 0
+
+
+def served_names(text: str) -> set[str]:
+    """The metrics of an exposition, without those of each process."""
+    found = set(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
+    return {
+        name for name in found if not name.startswith(("process_", "python_")) and name[-8:] != "_created"
+    }
+
+
+def documented_names() -> set[str]:
+    """The first column of the tables in docs/metrics.md."""
+    return set(re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/metrics.md").read_text(), re.MULTILINE))
+
+
+async def test_the_configuration_changes_while_the_controller_runs_and_a_wrong_one_is_refused(
+    ground: Ground, world: World, tmp_path: Path
+):
+    file = tmp_path / "config.yaml"
+    file.write_text("workers: 3\nmetricsAddress: 127.0.0.1:0\nfeatures: [core, decisions, events, istio]\n")
+    started = file.read_text()
+
+    def write(more: str) -> None:
+        new = tmp_path / "new"
+        new.write_text(started + more)
+        new.replace(file)
+
+    options = ("--config", str(file), "--lease-namespace", world.namespace, "--instance-id", "apart")
+    async with (
+        controller(ground, tmp_path / "log", *options) as one,
+        aiohttp.ClientSession() as session,
+    ):
+        port = (await one.says("serving metrics and health"))["port"]
+        without = (await one.says("controllers start"))["without"]
+        assert {"chaos", "jobs", "gateway", "workloadRef"} <= set(without)
+
+        async def page(path: str) -> str:
+            async with session.get(f"http://127.0.0.1:{port}{path}") as answer:
+                return await answer.text()
+
+        async def told(*reasons: str) -> None:
+            async with asyncio.timeout(60):
+                while True:
+                    events = (await world.kube.list(EVENTS, world.namespace)).items
+                    if set(reasons) <= {event["reason"] for event in events}:
+                        return
+                    await asyncio.sleep(0.2)
+
+        assert "surefoot_chaos_runs" not in await page("/metrics")
+        write("analysis: {providers: [web]}\nlogLevel: debug\n")
+        changed = await one.says("the configuration has changed")
+        assert changed["fields"] == ["logLevel", "analysis"]
+        write("analysis: {providers: [shell]}\n")
+        assert (
+            "shell"
+            in (await one.says("the new configuration is refused; the old one stays in force"))["error"]
+        )
+        assert samples(await page("/metrics"))["surefoot_config_refused", frozenset()] == 1
+        await told("ConfigApplied", "ConfigRefused")
+        ready = await page("/readyz")
+        assert "[i]kinds httproutes.gateway.networking.k8s.io: the controller runs without" in ready
+        # The provider that is not allowed any more measures nothing, and the run says why.
+        run = {"apiVersion": "argoproj.io/v1alpha1", "kind": "AnalysisRun", "spec": {"metrics": [PROMETHEUS]}}
+        meta = {"name": "refused", "labels": {"argo-rollouts.argoproj.io/controller-instance-id": "apart"}}
+        await world.kube.create(ANALYSIS_RUNS, world.namespace, {**run, "metadata": meta})
+
+        def said() -> str:
+            return "".join(str((one.get("status") or {}).get("message", "")) for one in world.runs())
+
+        await world.until(lambda: bool(said()), "the run is refused")
+        assert f"the operator does not allow it in namespace {world.namespace}" in said()
+        one.process.send_signal(signal.SIGTERM)
+        assert await one.ended() == 0
+
+
+PROMETHEUS = {"name": "m", "provider": {"prometheus": {"address": "http://127.0.0.1:1", "query": "up"}}}
 
 
 def labels(wanted: dict[str, str]) -> frozenset[tuple[str, str]]:

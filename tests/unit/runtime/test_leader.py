@@ -167,7 +167,7 @@ def test_of_two_that_start_together_one_leads() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_a_dead_leader_is_replaced_after_its_lease_and_within_18_seconds(seed: int) -> None:
+def test_a_dead_leader_is_replaced_after_its_lease_and_within_17_seconds(seed: int) -> None:
     async def main(clock: LoopClock) -> None:
         server, dead = Leases(), Link(Leases())
         dead.server = server
@@ -180,7 +180,7 @@ def test_a_dead_leader_is_replaced_after_its_lease_and_within_18_seconds(seed: i
                 died = clock.monotonic()
                 await clock.sleep(30)
                 assert b.leading
-                assert 12 <= work.beats[0] - died <= 18
+                assert 12 <= work.beats[0] - died <= 17
                 assert b.fence == 2
 
     virtual.run(main, seed=seed)
@@ -453,6 +453,41 @@ def test_a_release_that_fails_keeps_nobody_from_exiting() -> None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             assert clock.monotonic() - before < 5
+
+    virtual.run(main)
+
+
+def test_a_lease_is_given_back_although_a_renewal_was_on_its_way() -> None:
+    async def main(clock: LoopClock) -> None:
+        server = Leases()
+        link = Link(server)
+        renewed = asyncio.Event()
+
+        async def keep_the_answer() -> None:
+            link.after = link.none
+            renewed.set()
+            await hang()
+
+        async with candidate(link, "a", clock) as (_, _, task):
+            await clock.sleep(1)
+            link.after = keep_the_answer
+            await renewed.wait()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            assert server.spec["holderIdentity"] == ""
+
+    virtual.run(main)
+
+
+def test_a_lease_that_somebody_else_took_meanwhile_is_left_to_him() -> None:
+    async def main(clock: LoopClock) -> None:
+        server = Leases()
+        async with candidate(Link(server), "a", clock) as (_, _, task):
+            await clock.sleep(1)
+            server.edit(holderIdentity="b")
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            assert server.spec["holderIdentity"] == "b"
 
     virtual.run(main)
 
