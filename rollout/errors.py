@@ -144,6 +144,12 @@ class Unavailable(ApiError):
         self.sent = sent
 
 
+class Internal(Unavailable):
+    """A 500: the server itself says that it cannot."""
+
+    code, reason = 500, "InternalError"
+
+
 class Timeout(Unavailable):
     code, reason = 504, "Timeout"
 
@@ -163,6 +169,7 @@ _CLASSES: tuple[type[ApiError], ...] = (
     Invalid,
     Throttled,
     Unavailable,
+    Internal,
     Timeout,
 )
 _BY_REASON = {kind.reason: kind for kind in _CLASSES} | {"Gone": Expired}

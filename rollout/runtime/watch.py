@@ -21,7 +21,7 @@ from typing import Literal
 import msgspec
 
 from rollout.api.meta import Key, key_of, metadata
-from rollout.errors import ApiError, BadRequest, Expired, Invalid, NotFound, Unavailable
+from rollout.errors import ApiError, BadRequest, Expired, Internal, Invalid, NotFound, Unavailable
 from rollout.runtime.kube import ListPage, Object, WatchEvent
 
 PAGE_SIZE = 500
@@ -132,7 +132,8 @@ class Reflector:
         """A request failed, or a watch broke."""
         self.failures += 1
         if self.state == "streaming":
-            if isinstance(error, Invalid | BadRequest):
+            # An API server on an older etcd (3.4.23, for one) answers 500: RequestWatchProgress is disabled.
+            if isinstance(error, Invalid | BadRequest | Internal):
                 self._streaming = False
                 self.failures -= 1
             elif isinstance(error, Unavailable):

@@ -2,9 +2,22 @@
 
 import pytest
 
-from rollout.errors import BadRequest, Expired, Invalid, NotFound, Unavailable
+from rollout.errors import BadRequest, Expired, Invalid, NotFound, Unavailable, api_error
 from rollout.runtime.kube import ListPage, WatchEvent
 from rollout.runtime.watch import Applied, AskPage, AskWatch, Deleted, Reached, Reflector, Replaced
+
+NO_PROGRESS = api_error(
+    500,
+    {
+        "kind": "Status",
+        "status": "Failure",
+        "message": "a watch stream was requested by the client but the required storage feature "
+        "RequestWatchProgress is disabled",
+        "reason": "InternalError",
+        "code": 500,
+    },
+)
+"""What kube-apiserver 1.34 on etcd 3.4.23 says to every streaming list, in an ERROR event."""
 
 
 def obj(name: str, version: str) -> dict:
@@ -38,7 +51,7 @@ def test_a_streamed_list_ends_in_one_replacement_and_the_watch_goes_on() -> None
     assert machine.ask() == AskWatch("9", initial=False)
 
 
-@pytest.mark.parametrize("refusal", [Invalid("forbidden"), BadRequest("unknown")])
+@pytest.mark.parametrize("refusal", [Invalid("forbidden"), BadRequest("unknown"), NO_PROGRESS])
 def test_a_server_that_refuses_streams_is_paged_at_once(refusal: Exception) -> None:
     machine = Reflector(page_size=2)
     machine.ask()
