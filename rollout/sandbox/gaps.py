@@ -147,6 +147,7 @@ _GAPS = (
         "Built-in kinds have one version: no autoscaling/v1, which `kubectl autoscale` of 1.32 and older sends; Events "
         "are v1 only. No RBAC kinds, CronJobs, StatefulSets, DaemonSets, PersistentVolumes, quotas or tokens.",
         "The server says that it could not find the requested resource; write an autoscaling/v2 manifest.",
+        cases=("an_autoscaler_of_the_first_version",),
     ),
     Gap(
         "api",
@@ -231,8 +232,41 @@ _GAPS = (
     ),
     Gap(
         "api",
-        "The columns of Tables are described in other words.",
-        "`kubectl get` does not show descriptions.",
+        "The columns of Tables are described in other words, and discovery tells no storageVersionHash.",
+        "`kubectl get` does not show descriptions; the hash is for storage migration.",
+    ),
+    Gap(
+        "api",
+        "The published schema of a custom resource does not describe apiVersion, kind and metadata, nor name its selectable "
+        "fields.",
+        "`kubectl explain` shows these three without text.",
+        cases=("the_schema_of_a_custom_resource_is_published",),
+    ),
+    Gap(
+        "api",
+        "Only one's own rights can be asked for: TokenReview and SubjectAccessReview are not served.",
+        cases=("tokens_and_the_rights_of_others_can_be_asked_for",),
+    ),
+    Gap(
+        "api",
+        "managedFields of a manager that lost a field to a forced apply, or began again after they were cleared, carry a time.",
+        "In a cluster that entry has none.",
+        cases=("apply_of_anothers_field_is_a_conflict_unless_forced", "managed_fields_can_be_cleared"),
+    ),
+    Gap(
+        "api",
+        "Some refusals of objects that make no sense are in other words, in another order, or more or fewer at once.",
+        "What a cluster refuses is refused here, too, with the same code.",
+        cases=(
+            "a_custom_resource_that_breaks_its_schema_is_refused",
+            "a_custom_resource_without_what_it_needs_is_refused",
+            "a_definition_that_breaks_the_rules_is_refused",
+            "a_deployment_that_makes_no_sense_is_refused",
+            "a_pod_that_makes_no_sense_is_refused",
+            "apply_that_makes_no_sense_is_refused",
+            "bodies_that_cannot_be_read_are_bad_requests",
+            "other_kinds_that_make_no_sense_are_refused",
+        ),
     ),
     Gap(
         "api",

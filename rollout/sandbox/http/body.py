@@ -58,12 +58,14 @@ def decode_object(data: bytes, content_type: str, kind: str) -> dict[str, Any]:
     except ValueError as error:
         raise BadRequest(
             f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; "
-            f"{syntax} parse error: {error} ({_glimpse(data)})"
+            f"{syntax} parse error: {error} ({glimpse(data)})"
         ) from error
+    if value is None:
+        return {}
     if not isinstance(value, dict):
         raise BadRequest(
             f"the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; "
-            f"{syntax} parse error: expected an object, found {_json_type(value)} ({_glimpse(data)})"
+            f"{syntax} parse error: expected an object, found {_json_type(value)} ({glimpse(data)})"
         )
     return value
 
@@ -209,6 +211,7 @@ def _json_type(value: Any) -> str:
             return "an array"
 
 
-def _glimpse(data: bytes, length: int = 60) -> str:
+def glimpse(data: bytes, length: int = 30) -> str:
+    """The beginning of a body, for a refusal."""
     text = data.decode(errors="replace")
     return text if len(text) <= length else f"{text[:length]} ..."

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from rollout.errors import BadRequest, Invalid, Unclassified
 from rollout.runtime.kube import PatchType, Propagation
 from rollout.sandbox.schema.decoding import shown
-from rollout.sandbox.schema.fields import compact
+from rollout.sandbox.schema.fields import FieldError, compact, forbidden, invalid_object, not_supported
 from rollout.sandbox.storage import DeleteOptions, Options
 from rollout.sandbox.storage.admission import Warn
 
@@ -66,7 +66,8 @@ def default_manager(user_agent: str) -> str:
 
 
 def list_options(query: QueryParams) -> ListOptions:
-    """BadRequest for numbers and booleans that are none."""
+    """BadRequest for numbers and booleans that are none, Invalid for a watch whose options contradict each other."""
+    _check_watch(query)
     return ListOptions(
         labels=query.get("labelSelector", ""),
         fields=query.get("fieldSelector", ""),
@@ -79,6 +80,24 @@ def list_options(query: QueryParams) -> ListOptions:
         initial_events=boolean(query, "sendInitialEvents"),
         timeout_seconds=max(0, integer(query, "timeoutSeconds") or 0),
     )
+
+
+def _check_watch(query: QueryParams) -> None:
+    """What a watch may say of its first events. (Of lists `storage.lists` speaks.)"""
+    initial, match = query.get("sendInitialEvents"), query.get("resourceVersionMatch", "")
+    path = "resourceVersionMatch"
+    errors: list[FieldError] = []
+    if not boolean(query, "watch"):
+        if initial:
+            errors.append(forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"))
+    elif match and not initial:
+        errors.append(forbidden(path, f"{path} is forbidden for watch unless sendInitialEvents is provided"))
+    elif initial and match != "NotOlderThan":
+        errors.append(forbidden(path, f"sendInitialEvents requires setting {path} to NotOlderThan"))
+        if match:
+            errors.append(not_supported(path, match, ["NotOlderThan"]))
+    if errors:
+        raise invalid_object("ListOptions", "meta.k8s.io", "", errors)
 
 
 def delete_options(query: QueryParams, body: dict[str, Any]) -> DeleteOptions:

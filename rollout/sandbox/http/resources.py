@@ -29,6 +29,7 @@ from rollout.sandbox.http.rendering import Encoder, in_media_type, metadata_only
 from rollout.sandbox.http.responses import CREATED, NO_CACHE, json_response, not_routed, success
 from rollout.sandbox.http.streams import EncodeEvent, LogResponse, Refused, Streams, Watching, WatchResponse
 from rollout.sandbox.http.tables import Include, Tables
+from rollout.sandbox.schema.fields import invalid, invalid_object
 from rollout.sandbox.storage import Options
 from rollout.sandbox.storage.refusals import no_method, not_served
 from rollout.sandbox.storage.registry import Served
@@ -132,8 +133,7 @@ class ResourceApi:
         target = call.target
         version = call.request.query_params.get("resourceVersion", "")
         if version and not version.isdigit():
-            why = f'strconv.ParseUint: parsing "{version}": invalid syntax'
-            raise Unclassified(f'resourceVersion: Invalid value: "{version}": {why}')
+            raise _no_version(version)
         obj = self._storage.get(
             call.served.resource, target.namespace, target.name, subresource=target.subresource
         )
@@ -142,6 +142,9 @@ class ResourceApi:
     async def _list_or_watch(self, call: Call) -> ASGIApp:
         options = list_options(call.request.query_params)
         if options.watch:
+            version = options.resource_version
+            if version and not version.isdigit():
+                raise _no_version(version)
             return self._watch(call, options)
         page = self._storage.list(
             call.served.resource,
@@ -286,6 +289,8 @@ class ResourceApi:
         data = await body.read(call.request)
         content_type = call.request.headers.get("content-type", "")
         obj = body.decode_object(data, content_type, call.served.resource.kind)
+        if not call.served.builtin:
+            _check_named(call, obj, data)
         if "fieldValidation" in call.request.query_params and media_type_of(content_type) in {"", JSON}:
             _check_doubles(call, data, options)
         return obj
@@ -345,6 +350,30 @@ class ResourceApi:
                 return lambda kind, obj: _line(kind, self._encoder.shared(obj))
 
 
+def _check_named(call: Call, obj: Object, data: bytes) -> None:
+    """A custom resource says what it is: nothing but its own words tells which it is."""
+    resource = call.served.resource
+    if not obj.get("kind"):
+        text = data.decode(errors="replace")
+        raise BadRequest(
+            f"the object provided is unrecognized (must be of type {resource.kind}): "
+            f"Object 'Kind' is missing in '{text}' ({body.glimpse(data)})"
+        )
+    if not obj.get("apiVersion"):
+        raise BadRequest(
+            f"the API version in the data () does not match the expected API version ({resource.api_version})"
+        )
+    if obj["kind"] != resource.kind and not call.target.subresource:
+        error = invalid("kind", obj["kind"], f"must be {resource.kind}")
+        name = str((obj.get("metadata") or {}).get("name") or "")
+        raise invalid_object(str(obj["kind"]), resource.group, name, [error])
+
+
+def _no_version(text: str) -> Unclassified:
+    why = f'strconv.ParseUint: parsing "{text}": invalid syntax'
+    return Unclassified(f'resourceVersion: Invalid value: "{text}": {why}')
+
+
 def _line(kind: str, data: bytes) -> bytes:
     return b'{"type":"%s","object":%s}\n' % (kind.encode(), data)
 
@@ -390,5 +419,7 @@ def _finish(call: Call, data: bytes, *, status: int = 200) -> Response:
 async def _review(request: Request, resource: Resource) -> Response:
     if request.method != "POST":
         raise no_method()
-    await body.read(request)  # what it asks makes no difference to the answer, in whatever format it asks
-    return json_response(codec.encode(reviews.answer(resource)), status=201)
+    data, media_type = await body.read(request), media_type_of(request.headers.get("content-type", ""))
+    # What it asks makes no difference to the answer, so we need not read every format.
+    asked = body.decode_object(data, media_type, resource.kind) if media_type in {"", JSON, YAML} else {}
+    return json_response(codec.encode(reviews.answer(resource, asked)), status=201)

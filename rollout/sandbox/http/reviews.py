@@ -32,8 +32,8 @@ SERVED = tuple(
 )
 
 
-def answer(resource: Resource) -> Object:
-    """A review's answer: always the one user, always allowed."""
+def answer(resource: Resource, asked: Object) -> Object:
+    """A review's answer to the one `asked`: always the one user, always allowed."""
     if resource == SELF_SUBJECT_REVIEWS:
         status: Object = {"userInfo": {"username": USER, "groups": list(GROUPS)}}
     else:
@@ -45,6 +45,6 @@ def answer(resource: Resource) -> Object:
         "kind": resource.kind,
         "apiVersion": resource.api_version,
         "metadata": {"creationTimestamp": None},
-        "spec": {},
+        "spec": asked.get("spec") or {},
         "status": status,
     }

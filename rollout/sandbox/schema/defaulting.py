@@ -75,6 +75,8 @@ def pod_spec(spec: Object) -> None:
         terminationGracePeriodSeconds=30,
         schedulerName="default-scheduler",
     )
+    if isinstance(grace := spec["terminationGracePeriodSeconds"], int) and grace < 0:
+        spec["terminationGracePeriodSeconds"] = 1
     account = spec.get("serviceAccountName") or spec.get("serviceAccount")
     if account:
         _set(spec, serviceAccountName=account, serviceAccount=account)

@@ -99,7 +99,12 @@ def prune(obj: Any, schema: Schema) -> Any:
 
 def unknown_fields(obj: Any, schema: Schema) -> list[str]:
     """One sentence of kube-apiserver's for each field that `prune` would drop: `unknown field "spec.foo"`."""
-    return [f'unknown field "{path}"' for path in _unknown(obj, schema, "", resource=True)]
+    return [f'unknown field "{path}"' for path in unknown_paths(obj, schema)]
+
+
+def unknown_paths(obj: Any, schema: Schema) -> list[str]:
+    """The fields that `prune` would drop, such as "spec.foo"."""
+    return list(_unknown(obj, schema, "", resource=True))
 
 
 def default(obj: Any, schema: Schema) -> Any:

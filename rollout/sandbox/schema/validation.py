@@ -6,7 +6,7 @@ rules (`rules.py`), which are skipped when an earlier error could make them misl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeGuard
 
 from rollout.sandbox.schema import fields, rules
@@ -38,13 +38,18 @@ def validate(obj: Any, schema: Schema, old: Any = None) -> list[FieldError]:
     before = MISSING if old is None else old
     try:
         errors = sorted(_node(obj, schema, "", before), key=lambda error: error.type == fields.DUPLICATE)
-        if not any(error.type in _BLOCKING for error in errors):
+        if not blocked(errors):
             return [*errors, *rules.broken(obj, schema, before)]
     except RecursionError:
         return [fields.invalid(NO_FIELD, "", "the object is nested too deeply")]
     if rules.has_rules(schema):
         errors.append(UNCHECKED)
     return errors
+
+
+def blocked(errors: Iterable[FieldError]) -> bool:
+    """Whether CEL rules are left unchecked because of these errors."""
+    return any(error.type in _BLOCKING for error in errors)
 
 
 def json_type(value: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from rollout.api import codec
-from rollout.errors import BadRequest
+from rollout.errors import BadRequest, Unclassified
 from rollout.runtime.kube import Propagation
 from rollout.sandbox.schema import decoding, kinds, structural
 from rollout.sandbox.schema.fields import FieldError
@@ -84,6 +84,19 @@ def check_kind(served: Served, obj: Any) -> None:
             f"the API version in the data ({api_version}) does not match the expected API version "
             f"({resource.api_version})"
         )
+
+
+def check_declared(served: Served, applied: Mapping[str, Any]) -> None:
+    """Refuse an applied configuration of a built-in kind with fields that the kind does not have: nobody could own
+    them."""
+    schema = schema_of(served)
+    if not served.builtin or schema is None or not (unknown := structural.unknown_paths(applied, schema)):
+        return
+    meta, resource = applied.get("metadata") or {}, served.resource
+    problems = [f".{path}: field not declared in schema" for path in unknown]
+    told = problems[0] if len(problems) == 1 else "errors:\n" + "\n".join(f"  {one}" for one in problems)
+    where = f"{meta.get('namespace', '')}/{meta.get('name', '')}; {resource.group}/{resource.version}"
+    raise Unclassified(f"failed to create typed patch object ({where}, Kind={resource.kind}): {told}")
 
 
 def decoding_problem(served: Served, obj: Mapping[str, Any], known: Mapping[str, Any]) -> str:

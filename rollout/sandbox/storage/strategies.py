@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -277,6 +278,28 @@ def _check_secret(new: Object, old: Object | None) -> list[FieldError]:
     return errors
 
 
+def _check_config_map(new: Object, old: Object | None) -> list[FieldError]:
+    data, binary = new.get("data") or {}, new.get("binaryData") or {}
+    doubled = [
+        invalid(f"data[{key}]", key, "duplicate of key present in binaryData")
+        for key in data
+        if key in binary
+    ]
+    return doubled + _check_immutable_data(new, old)
+
+
+def _check_budget(new: Object, _: Object | None) -> list[FieldError]:
+    spec = _spec(new)
+    wrong = (
+        "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', "
+    )
+    return [
+        invalid(f"spec.{field}", spec[field], f"{wrong}regex used for validation is '[0-9]+%')")
+        for field in ("minAvailable", "maxUnavailable")
+        if isinstance(spec.get(field), str) and not re.fullmatch("[0-9]+%", spec[field])
+    ]
+
+
 def _check_immutable_data(new: Object, old: Object | None) -> list[FieldError]:
     """https://kubernetes.io/docs/concepts/configuration/configmap/#configmap-immutable"""
     if old is None or not old.get("immutable"):
@@ -330,7 +353,8 @@ _STRATEGIES: dict[tuple[str, str], Strategy] = {
     ("", "services"): Strategy(prepare=_prepare_service, check=_check_service),
     ("", "namespaces"): Strategy(read=_read_namespace, prepare=_prepare_namespace),
     ("", "secrets"): Strategy(read=_read_secret, check=_check_secret),
-    ("", "configmaps"): Strategy(check=_check_immutable_data),
+    ("", "configmaps"): Strategy(check=_check_config_map),
+    ("policy", "poddisruptionbudgets"): Strategy(check=_check_budget),
     ("apps", "replicasets"): Strategy(check=_check_workload),
     ("apps", "deployments"): Strategy(check=_check_workload),
     ("batch", "jobs"): Strategy(prepare=_prepare_job, check=_check_job),

@@ -17,12 +17,13 @@ from rollout.sandbox.schema import objectmeta
 from rollout.sandbox.schema.apply import apply, track
 from rollout.sandbox.schema.fields import FieldError
 from rollout.sandbox.schema.rules import has_rules
-from rollout.sandbox.schema.validation import UNCHECKED
+from rollout.sandbox.schema.validation import UNCHECKED, blocked
 from rollout.sandbox.storage import metadata, pods, refusals, scale
 from rollout.sandbox.storage.admission import (
     DeleteOptions,
     Options,
     admit_shape,
+    check_declared,
     check_kind,
     check_types,
     schema_of,
@@ -194,6 +195,7 @@ class Writer:
         else:
             check_types(served, applied)
             metadata.place(served, applied, namespace, name)
+            check_declared(served, applied)
             applied = appliable(served, applied, subresource)
         now, schema = self._clock.now(), schema_of(served)
 
@@ -326,7 +328,7 @@ class Writer:
             # Kubernetes' own kinds are checked twice; the causes say so
             errors += metadata.update_errors(new, live) * (2 if core else 1)
         errors += shape
-        if errors and not shape and not served.builtin and has_rules(schema_of(served) or {}):
+        if blocked(errors) and not shape and not served.builtin and has_rules(schema_of(served) or {}):
             errors.append(UNCHECKED)
         if check is not None and not shape:
             errors += check(new, live)
