@@ -98,6 +98,19 @@ def _application(entry: ImageEntry) -> Config:
     return Config(command, environment=environment, user=_NOBODY, folder="/tmp", ports=("8080",))
 
 
+def injector() -> Recipe:
+    """The injector of chaos, as its Dockerfile has it but for tc: a cluster of tests impairs no network."""
+    files = [ROOT / "chaos/__init__.py", *sorted((ROOT / "chaos/injector").glob("*.py"))]
+    said = Config(
+        ("python3", "-m", "chaos.injector"),
+        environment={"PATH": BASE_PATH, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"},
+        user="65534:65534",
+        folder="/app",
+    )
+    layer = _files("injector", {f"app/{path.relative_to(ROOT)}": path for path in files})
+    return Recipe((_base(), layer), {test_reference("injector"): said})
+
+
 def prometheus() -> Recipe:
     """Prometheus, the program of Debian's package."""
     program = find_prometheus()
@@ -154,6 +167,7 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "controller": lambda: product("controller"),
     "load": lambda: product("load"),
     "demo": demo,
+    "injector": injector,
     "prometheus": prometheus,
     "envoy": envoy,
     "gateway": gateway,
