@@ -79,6 +79,8 @@ class Rules:
         """AnalysisRuns that a person has overruled in the story (promoted past an inconclusive gate)."""
         self.lag = 0.2
         """Seconds for which our controllers may not know that a pod has failed."""
+        self.slack = 0.001
+        """Seconds by which a pause may seem too short: our clock and the one that waits may not agree."""
         self.by_hand = False
         """The next writes are a person's, who may break what our own writes must not."""
         storage.on_write(self._written)
@@ -283,7 +285,7 @@ class Rules:
                     yield f"I9: pause {place} ended though nobody has promoted"
             elif place == old and had and past.paused_at is not None:
                 waited = (self._clock.now() - past.paused_at).total_seconds()
-                if waited < pause_seconds(step.pause.duration) - 0.001:
+                if waited < pause_seconds(step.pause.duration) - self.slack:
                     yield f"I9: the pause of {step.pause.duration} ended after {waited:.3f} s"
 
     def _proved(self, seen: Observed, past: _Past) -> Iterator[str]:
