@@ -29,7 +29,7 @@ RUN python -m venv /opt/surefoot \
     && /opt/surefoot/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /tmp/image.lock \
     && /opt/surefoot/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps /wheels/*.whl \
     && /opt/surefoot/bin/pip uninstall --yes setuptools pip \
-    && /opt/surefoot/bin/python -m compileall -q -j 0 /opt/surefoot/lib
+    && /opt/surefoot/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/surefoot/lib
 
 FROM ${BASE} AS load-environment
 COPY requirements/load.lock /tmp/image.lock
@@ -38,7 +38,7 @@ RUN python -m venv /opt/surefoot \
     && /opt/surefoot/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r /tmp/image.lock \
     && /opt/surefoot/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps /wheels/*.whl \
     && /opt/surefoot/bin/pip uninstall --yes setuptools pip \
-    && /opt/surefoot/bin/python -m compileall -q -j 0 /opt/surefoot/lib
+    && /opt/surefoot/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/surefoot/lib
 
 # --- what both have in common: nobody's user, nothing to write to
 FROM ${BASE} AS base

@@ -21,6 +21,9 @@ EPOCH = 1704067200
 """The time of everything in an image, in seconds: 2024-01-01. See SOURCE_DATE_EPOCH of reproducible-builds.org."""
 CREATED = "2024-01-01T00:00:00Z"
 
+CODE = Path(__file__).read_bytes()
+"""Part of the key of every layer: another way to write one makes another layer."""
+
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _INDEX = "application/vnd.oci.image.index.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"

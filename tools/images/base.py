@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tools.images import cache
-from tools.images.archive import EPOCH, below, write_layer
+from tools.images.archive import CODE, EPOCH, below, write_layer
 
 SUITE = "bookworm"
 """The Debian release, the one that BASE of the Dockerfile names."""
@@ -45,7 +45,7 @@ def require() -> None:
 
 def name() -> str:
     """The folder of the base in the cache: `root`, and the layer made of it."""
-    return f"base-{cache.key(SUITE, *PACKAGES, *_NOT_NEEDED, *_LEFT_OUT, Path(__file__).read_bytes())}"
+    return f"base-{cache.key(SUITE, *PACKAGES, *_NOT_NEEDED, *_LEFT_OUT, CODE, Path(__file__).read_bytes())}"
 
 
 def base() -> Path:

@@ -18,7 +18,7 @@ from rollout.sandbox.mesh.binary import envoy_path
 from rollout.sandbox.node.images import ImageEntry, parse_images
 from rollout.sandbox.prometheus.install import find_prometheus
 from tools.images import base, cache, python
-from tools.images.archive import Config, Image, below, write_layer
+from tools.images.archive import CODE, Config, Image, below, write_layer
 from tools.images.base import Missing, run
 from tools.images.dockerfile import BASE_PATH, config
 
@@ -147,7 +147,7 @@ def test_reference(name: str) -> str:
 
 def _files(name: str, files: Mapping[str, Path]) -> Layer:
     """A layer of a few files of this machine, by their paths in the image. All may be read and run by anybody."""
-    key = cache.key(*(f"{path} {cache.checksum(source)}" for path, source in sorted(files.items())))
+    key = cache.key(CODE, *(f"{path} {cache.checksum(source)}" for path, source in sorted(files.items())))
     file = f"{name}-files-{key}.tar"
 
     def make(target: Path) -> None:
