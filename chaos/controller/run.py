@@ -235,11 +235,16 @@ class ChaosController:
 
     async def _reap_forever(self) -> None:
         await self._clock.sleep(FIRST_REAP_SECONDS)
+        complaint = ""
         while True:
             try:
                 await self.reap()
+                complaint = ""
             except ApiError as error:
-                log.warning("could not look for what faults left behind", error=str(error))
+                # What is not granted stays so for long: the same again is said quietly.
+                say = log.debug if str(error) == complaint else log.warning
+                say("could not look for what faults left behind", error=str(error))
+                complaint = str(error)
             except Exception:
                 log.exception("the chaos reaper failed")
             await self._clock.sleep(REAP_SECONDS)
