@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1]
 SPACE = "chaos-examples"
 """The namespace in which the examples are written."""
 _BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_SCRIPT = re.compile(r"^```sh ?(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _PROMISE = re.compile(r"(?:its runs end|ends) as (\w+)(?:: (.*?))?(?:, with (\d+) (victims|receipts))?")
 
 
@@ -23,6 +24,15 @@ class Promise(msgspec.Struct, frozen=True):
     words: str = ""
     count: int | None = None
     of: str = ""
+
+
+class Script(msgspec.Struct, frozen=True):
+    """A block of shell commands. `runs`: it needs nothing that a sandbox does not have."""
+
+    page: str
+    heading: str
+    text: str
+    runs: bool
 
 
 class Example(msgspec.Struct, frozen=True):
@@ -54,6 +64,15 @@ def blocks(page: str) -> list[tuple[str, str]]:
     """(heading, text) of each YAML block."""
     text = text_of(page)
     return [(_heading(text[: found.start()]), found[1]) for found in _BLOCK.finditer(text)]
+
+
+def scripts(page: str) -> list[Script]:
+    """The page's fenced shell blocks; those that say `sh cluster` are not to be run in a sandbox."""
+    text = text_of(page)
+    return [
+        Script(page, _heading(text[: found.start()]), found[2], found[1] != "cluster")
+        for found in _SCRIPT.finditer(text)
+    ]
 
 
 def examples(page: str, namespace: str = SPACE) -> list[Example]:
