@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 KEPT = 3
@@ -48,21 +50,25 @@ def sources(root: Path, names: Iterable[str]) -> str:
 def made(name: str, make: Callable[[Path], None]) -> Path:
     """The path of `name` in the cache. If it is missing, `make` writes it under another name first, a file or a folder.
 
-    So nobody sees it half-made, and when two make the same at once, the first one's stays.
+    So nobody sees it half-made. Who wants what another process is making waits for that.
     """
     path = folder() / name
-    if path.exists():
-        return path
     folder().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder(), prefix="partial-") as scratch:
-        partial = Path(scratch) / path.name
-        make(partial)
-        try:
-            partial.rename(path)
-        except OSError:
-            if not path.is_dir():  # a folder that somebody else has put there meanwhile is the same one
-                raise
+    with _turn(path.name):
+        if not path.exists():
+            with tempfile.TemporaryDirectory(dir=folder(), prefix="partial-") as scratch:
+                partial = Path(scratch) / path.name
+                make(partial)
+                partial.rename(path)
     return path
+
+
+@contextmanager
+def _turn(name: str) -> Iterator[None]:
+    """One process at a time. The lock ends with its process; its empty file stays."""
+    with (folder() / f".{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def prune(name: str, suffix: str) -> None:
@@ -73,6 +79,7 @@ def prune(name: str, suffix: str) -> None:
             shutil.rmtree(old, ignore_errors=True)
         else:
             old.unlink(missing_ok=True)
+        (folder() / f".{old.name}.lock").unlink(missing_ok=True)
 
 
 def say(line: str) -> None:
