@@ -197,7 +197,6 @@ _GAPS = (
     Gap(
         "api",
         "A namespace that is being deleted has no conditions that say what is left in it.",
-        cases=("a_deleted_namespace_takes_its_contents_along",),
     ),
     Gap(
         "api",

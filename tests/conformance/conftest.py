@@ -1,9 +1,8 @@
 """What the conformance cases stand on: an API server, a namespace of one's own, and the real kubectl.
 
-The cases say what a Kubernetes API does, so they run against our server and, where one is to be had, against a
-real one: set SUREFOOT_CONFORMANCE_KUBECONFIG to the kubeconfig of a throw-away control plane whose controller
-manager runs the garbage collector and the namespace controller only (the cases write the status of workloads
-themselves, and no pod of theirs can start).
+The cases say what a Kubernetes API does, so they run against our server and (marker `cluster`) against a real
+kube-apiserver. Its controller manager runs the garbage collector and the controllers of namespaces only: the cases
+write the status of workloads themselves, and no pod of theirs can start.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -22,13 +22,17 @@ from typing import IO, Any
 import pytest
 import yaml
 
-REAL = os.environ.get("SUREFOOT_CONFORMANCE_KUBECONFIG", "")
-SERVERS = ["sandbox", *(["kube-apiserver"] if REAL else [])]
+from tests.cluster.control_plane import Missing, control_plane
+from tests.conformance.answers import MANAGER_FLAGS
+
+SERVERS = ("sandbox", "kubernetes")
 TIMEOUT = 60
 
 
 @dataclass(frozen=True)
 class Server:
+    """`kind`: one of SERVERS; `kubeconfig` is its administrator's."""
+
     kind: str
     kubeconfig: Path
 
@@ -52,12 +56,26 @@ def kubectl_binary() -> str:
     return found
 
 
-@pytest.fixture(scope="session", params=SERVERS)
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    if request.param == "kube-apiserver":
-        yield Server("kube-apiserver", Path(REAL))
-        return
-    state = tmp_path_factory.mktemp("state")
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "cluster: runs against a real Kubernetes (tools/get_kubernetes.sh, etcd)"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What runs against a real kube-apiserver is of the cluster tier."""
+    for item in items:
+        asked = getattr(item, "callspec", None)
+        if "kubernetes" in getattr(item, "fixturenames", ()) or (
+            asked is not None and asked.params.get("server") == "kubernetes"
+        ):
+            item.add_marker("cluster")
+
+
+@contextmanager
+def sandbox_server(state: Path) -> Iterator[Server]:
+    """Our API server as a process, without nodes."""
     command = [sys.executable, "-m", "rollout.sandbox.http", "--state", str(state)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
@@ -66,6 +84,27 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield Server("sandbox", Path(ready["kubeconfig"]))
     finally:
         process.communicate(timeout=30)  # closes its standard input, which ends it
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with sandbox_server(tmp_path_factory.mktemp("state")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    try:
+        with control_plane(tmp_path_factory.mktemp("kubernetes"), manager_flags=MANAGER_FLAGS) as plane:
+            yield Server("kubernetes", plane.kubeconfig())
+    except Missing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session", params=SERVERS)
+def server(request: pytest.FixtureRequest) -> Server:
+    found: Server = request.getfixturevalue(request.param)
+    return found
 
 
 class Kubectl:
@@ -155,5 +194,6 @@ def kubectl(kubectl_binary: str, server: Server, home: Path) -> Iterator[Kubectl
     name = f"case-{uuid.uuid4().hex[:8]}"
     run = Kubectl(kubectl_binary, server, name, home)
     run("create", "-f", "-", stdin={"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    run("wait", "--for=create", "serviceaccount/default", "--timeout=60s")  # no pod is admitted before
     yield run
     run("delete", "namespace", name, "--wait=false")

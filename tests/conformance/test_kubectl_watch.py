@@ -59,7 +59,7 @@ def test_rollout_status_follows_the_status_that_the_controller_writes(kubectl):
     try:
         for updated, available in ((0, 0), (2, 0), (2, 1), (2, 2)):
             counts = f'"replicas":2,"updatedReplicas":{updated},"availableReplicas":{available}'
-            patch = f'{{"status":{{"observedGeneration":1,{counts}}}}}'
+            patch = f'{{"status":{{"observedGeneration":1,"readyReplicas":{available},{counts}}}}}'
             kubectl("patch", "deploy", "web", "--subresource=status", "--type=merge", "-p", patch)
         out = status.finish()
     finally:
