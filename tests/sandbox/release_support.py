@@ -217,11 +217,15 @@ def share_is(sample: Counter[str], version: str, weight: int) -> bool:
 class World:
     """One namespace of a sandbox: what is applied there, what is seen there."""
 
+    KINDS: tuple[Resource, ...] = (ROLLOUTS, REPLICA_SETS, ANALYSIS_RUNS, VIRTUAL_SERVICES, HTTP_ROUTES)
+    """What is watched; all of it must be there."""
+
     def __init__(self, ground: Ground, kube: HttpKube, namespace: str) -> None:
         self.ground, self.kube, self.namespace = ground, kube, namespace
         clock = SystemClock()
-        kinds = (ROLLOUTS, REPLICA_SETS, ANALYSIS_RUNS, VIRTUAL_SERVICES, HTTP_ROUTES)
-        self.informers = {kind: Informer(kube, kind, clock=clock, namespaces=(namespace,)) for kind in kinds}
+        self.informers = {
+            kind: Informer(kube, kind, clock=clock, namespaces=(namespace,)) for kind in self.KINDS
+        }
         self.history: dict[str, list[tuple[str, int, bool]]] = {}
         """Rollout -> (revision, step index, aborted) each time one of them changed."""
         self.informers[ROLLOUTS].on_change(self._note)
