@@ -224,6 +224,25 @@ namespace. No wildcard; no list or watch of Secrets. docs/install.md says why; t
 {{- define "surefoot.clusterRules.reaper" }}{{ end }}
 
 {{- /* The Lease of the election. What is created has no name yet, so that verb cannot be limited to one. */}}
+{{- /* Only in the release's namespace: the configuration, its Secret (never listed or watched), what was told. */}}
+{{- define "surefoot.rules.notifications" -}}
+- apiGroups: [""]
+  resources: [configmaps]
+  resourceNames: [argo-rollouts-notification-configmap, surefoot-notifications-told]
+  verbs: [list, watch]
+- apiGroups: [""]
+  resources: [configmaps]
+  resourceNames: [surefoot-notifications-told]
+  verbs: [patch]
+- apiGroups: [""] # a name cannot be asked for in a creation
+  resources: [configmaps]
+  verbs: [create]
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [argo-rollouts-notification-secret]
+  verbs: [get]
+{{- end }}
+
 {{- define "surefoot.rules.leases" -}}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
