@@ -53,6 +53,8 @@ log = structlog.get_logger()
 LEASE_NAME = "surefoot-controller"
 # The Lease by which the controller that users come from elects its leader (study/argo-rollouts.md 1.10).
 FOREIGN_LEASE = "argo-rollouts-controller-lock"
+EVENT_SENDERS, EVENT_CROWD = 3, 50
+"""Events trail behind when there are many: the releases themselves come first."""
 STALE_WATCH_SECONDS = 300.0
 STOP_SECONDS = 25.0
 LAST_EVENTS_SECONDS = 1.5
@@ -195,7 +197,9 @@ class Manager:
             on_doubt=self._doubt,
         )
         writer: Kube = FencedKube(kube, self._elector) if config.leader_election else kube
-        self._recorder = Recorder(kube, clock, component="rollouts-controller")
+        self._recorder = Recorder(
+            kube, clock, component="rollouts-controller", senders=EVENT_SENDERS, crowd=EVENT_CROWD
+        )
         self._counted = counted = CountingRecorder(
             self._recorder if "events" in config.features else Unrecorded()
         )

@@ -2,6 +2,9 @@
 
 The same event again within a window raises `count` on the same Event object instead of making another. Names follow
 from the content and the window, so a restarted process goes on counting where its predecessor was.
+
+In a crowd (hundreds of releases at once) those that still wait of one object, with one type and one reason, are told
+together: one Event with all their messages and their number as its `count`.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import asyncio
 import hashlib
 from collections import OrderedDict, deque
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Literal
 from zlib import crc32
 
@@ -35,24 +39,58 @@ MAX_MESSAGE = 1024
 """The API server refuses longer notes (events.k8s.io) and kubectl cannot show them well."""
 
 
-class _Note(msgspec.Struct, frozen=True):
+class _Note(msgspec.Struct):
+    """What waits to be sent: one event, or in a crowd several of one object and reason. `key` is what they share."""
+
+    key: tuple[str, str, str]
+    involved: dict[str, str]
+    messages: list[str]
+    annotations: dict[str, str]
+    since: datetime
+    at: datetime
+    times: int = 1
+
+    @property
+    def text(self) -> str:
+        text = "; ".join(self.messages)
+        return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
+
+    def joins(self, message: str, annotations: Mapping[str, str]) -> bool:
+        """Whether another event can be told with it, whole."""
+        length = sum(map(len, self.messages)) + 2 * len(self.messages) + len(message)
+        return self.annotations == annotations and (message in self.messages or length <= MAX_MESSAGE)
+
+    def join(self, message: str, at: datetime) -> None:
+        self.times, self.at = self.times + 1, at
+        if message not in self.messages:
+            self.messages.append(message)
+
+
+class _Made(msgspec.Struct, frozen=True):
+    """An Event as it is sent."""
+
     name: str
     namespace: str
     event: Object
     at: str
+    times: int
 
 
 class _Lane:
-    """Events of some objects that wait for one sender. The first is being sent."""
+    """Events of some objects that wait for one sender. `open` are those that others may still join."""
 
     def __init__(self) -> None:
         self.notes: deque[_Note] = deque()
+        self.open: dict[tuple[str, str, str], _Note] = {}
         self.filled = asyncio.Event()
 
 
 class Recorder:
     """Emits events about objects as `component`. `run` sends them: those of one object one after the other, those
-    of different objects side by side, since one at a time cannot keep up with hundreds of releases."""
+    of different objects side by side, since one at a time cannot keep up with hundreds of releases.
+
+    `senders` is how many at a time; when more than `crowd` wait, those of one reason are told together.
+    """
 
     def __init__(
         self,
@@ -62,6 +100,8 @@ class Recorder:
         component: str = "surefoot",
         window: float = WINDOW_SECONDS,
         capacity: int = CAPACITY,
+        senders: int = SENDERS,
+        crowd: int = CAPACITY,
     ) -> None:
         self.dropped = 0
         """Events lost because the buffer was full or the server refused them; for metrics."""
@@ -70,7 +110,8 @@ class Recorder:
         self._component = component
         self._window = window
         self._capacity = capacity
-        self._lanes = [_Lane() for _ in range(SENDERS)]
+        self._crowd = crowd
+        self._lanes = [_Lane() for _ in range(senders)]
         self._waiting = 0
         self._empty = asyncio.Event()
         self._empty.set()
@@ -86,11 +127,19 @@ class Recorder:
         annotations: Mapping[str, str] | None = None,
     ) -> None:
         """Have an event about an object recorded. Returns at once and never raises."""
+        meta, now = metadata(about), self._clock.now()
+        lane = self._lanes[crc32(str(meta.get("uid")).encode()) % len(self._lanes)]
+        key, told = (str(meta.get("uid")), type, reason), dict(annotations or {})
+        waiting = lane.open.get(key) if self._waiting > self._crowd else None
+        if waiting is not None and waiting.joins(message, told):
+            waiting.join(message, now)
+            return
         if self._waiting >= self._capacity:
             self._drop("the buffer is full", reason)
             return
-        lane = self._lanes[crc32(str(metadata(about).get("uid")).encode()) % SENDERS]
-        lane.notes.append(self._note(about, type, reason, message, annotations))
+        note = _Note(key, _involved(about), [message], told, now, now)
+        lane.notes.append(note)
+        lane.open[key] = note
         lane.filled.set()
         self._waiting += 1
         self._empty.clear()
@@ -105,7 +154,10 @@ class Recorder:
         while True:
             await lane.filled.wait()
             while lane.notes:
-                await self._send(lane.notes[0])
+                note = lane.notes[0]
+                if lane.open.get(note.key) is note:
+                    del lane.open[note.key]
+                await self._send(self._made(note))
                 lane.notes.popleft()
                 self._waiting -= 1
                 if self._waiting == 0:
@@ -124,34 +176,18 @@ class Recorder:
 
     # --- making -----------------------------------------------------------------------------------
 
-    def _note(
-        self,
-        about: Object,
-        type: str,
-        reason: str,
-        message: str,
-        annotations: Mapping[str, str] | None,
-    ) -> _Note:
-        meta, now = metadata(about), self._clock.now()
-        message = message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 1] + "…"
-        involved = {
-            "apiVersion": about.get("apiVersion", ""),
-            "kind": about.get("kind", ""),
-            "name": meta.get("name", ""),
-            "namespace": meta.get("namespace", ""),
-            "uid": meta.get("uid", ""),
-            "resourceVersion": meta.get("resourceVersion", ""),
-        }
-        window = int(now.timestamp() // self._window)
-        told = "\0".join((str(involved["uid"]), type, reason, message, self._component, str(window)))
+    def _made(self, note: _Note) -> _Made:
+        message, involved = note.text, note.involved
+        _, type, reason = note.key
+        window = int(note.since.timestamp() // self._window)
+        told = "\0".join((involved["uid"], type, reason, message, self._component, str(window)))
         digest = hashlib.sha256(told.encode()).hexdigest()[:16]
-        name = f"{str(involved['name'])[:230]}.{digest}"
+        name = f"{involved['name'][:230]}.{digest}"
         # Events about cluster-scoped objects live in "default", as everybody's do.
-        namespace = str(involved["namespace"] or "default")
-        at = timestamp(now)
+        namespace = involved["namespace"] or "default"
         own: dict[str, Any] = {"name": name, "namespace": namespace}
-        if annotations:
-            own["annotations"] = dict(annotations)
+        if note.annotations:
+            own["annotations"] = note.annotations
         event = {
             "apiVersion": "v1",
             "kind": "Event",
@@ -163,15 +199,15 @@ class Recorder:
             "source": {"component": self._component},
             "reportingComponent": self._component,
             "reportingInstance": "",
-            "firstTimestamp": at,
-            "lastTimestamp": at,
-            "count": 1,
+            "firstTimestamp": timestamp(note.since),
+            "lastTimestamp": timestamp(note.at),
+            "count": note.times,
         }
-        return _Note(name, namespace, event, at)
+        return _Made(name, namespace, event, timestamp(note.at), note.times)
 
     # --- sending ----------------------------------------------------------------------------------
 
-    async def _send(self, note: _Note) -> None:
+    async def _send(self, note: _Made) -> None:
         """Send one event, with a few attempts; what cannot be sent is dropped and said."""
         error: Exception | None = None
         for attempt in range(ATTEMPTS):
@@ -193,7 +229,7 @@ class Recorder:
                 return
         self._drop(str(error), str(note.event["reason"]))
 
-    async def _put(self, note: _Note) -> None:
+    async def _put(self, note: _Made) -> None:
         key = note.namespace, note.name
         count = self._counts.get(key)
         if count is None:
@@ -204,16 +240,16 @@ class Recorder:
                 there = await self._kube.get(EVENTS, note.namespace, note.name)
                 count = int(there.get("count") or 1)
             else:
-                self._remember(key, 1)
+                self._remember(key, note.times)
                 return
         try:
-            change = {"count": count + 1, "lastTimestamp": note.at}
+            change = {"count": count + note.times, "lastTimestamp": note.at}
             await self._kube.patch(EVENTS, note.namespace, note.name, change)
         except NotFound:
             # Events expire on the server. Then it is the first again.
             await self._kube.create(EVENTS, note.namespace, note.event)
             count = 0
-        self._remember(key, count + 1)
+        self._remember(key, count + note.times)
 
     def _remember(self, key: tuple[str, str], count: int) -> None:
         self._counts[key] = count
@@ -224,3 +260,10 @@ class Recorder:
     def _drop(self, why: str, reason: str) -> None:
         self.dropped += 1
         log.warning("an event was dropped", reason=reason, error=why)
+
+
+def _involved(about: Object) -> dict[str, str]:
+    """The reference to an object; small, for the object itself would be kept alive by it."""
+    meta = metadata(about)
+    named = {name: str(meta.get(name) or "") for name in ("name", "namespace", "uid", "resourceVersion")}
+    return {"apiVersion": str(about.get("apiVersion") or ""), "kind": str(about.get("kind") or ""), **named}

@@ -254,3 +254,39 @@ def test_long_messages_are_cut_and_cluster_objects_go_to_default() -> None:
         assert len(server.events[namespace, name]["message"]) == 1024
 
     virtual.run(main)
+
+
+def test_in_a_crowd_what_waits_of_one_object_and_reason_is_told_together() -> None:
+    async def main(clock: LoopClock) -> None:
+        server = EventServer()
+        other = {**ROLLOUT, "metadata": {**ROLLOUT["metadata"], "name": "api", "uid": "u2"}}  # type: ignore[dict-item]
+        async with recording(server, clock, senders=1, crowd=2) as recorder:
+            for step in range(3):
+                recorder.emit(ROLLOUT, "Normal", "Step", f"step {step}")
+                recorder.emit(ROLLOUT, "Normal", "Scaled", f"to {step}")
+                recorder.emit(other, "Normal", "Step", "the other")
+            recorder.emit(ROLLOUT, "Warning", "Step", "a warning stays alone")
+            assert await recorder.drain()
+        assert recorder.dropped == 0
+        assert server.told == [
+            ("step 0; step 1; step 2", 3),
+            ("to 0; to 1; to 2", 3),
+            ("the other", 3),
+            ("a warning stays alone", 1),
+        ]
+
+    virtual.run(main)
+
+
+def test_in_a_crowd_nothing_joins_what_is_being_sent_and_no_message_is_cut() -> None:
+    async def main(clock: LoopClock) -> None:
+        server = EventServer()
+        async with recording(server, clock, senders=1, crowd=0) as recorder:
+            recorder.emit(ROLLOUT, "Normal", "Step", "being sent")
+            await clock.sleep(0.005)
+            for letter in "abc":
+                recorder.emit(ROLLOUT, "Normal", "Step", letter * 500)
+            assert await recorder.drain()
+        assert server.told == [("being sent", 1), (f"{'a' * 500}; {'b' * 500}", 2), ("c" * 500, 1)]
+
+    virtual.run(main)
