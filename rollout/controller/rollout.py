@@ -21,6 +21,7 @@ from rollout.api.rollout import INSTANCE_ID, REVISION, Rollout, RolloutStatus
 from rollout.controller.caches import Caches
 from rollout.controller.journal import Journal
 from rollout.controller.pace import Pace
+from rollout.controller.reports import Reports
 from rollout.controller.turns import Turns
 from rollout.controller.workload import resolve
 from rollout.core.actions import Event
@@ -31,6 +32,7 @@ from rollout.errors import Forbidden, InvalidSpec, InvariantBroken
 from rollout.plan.hold import told, without_new
 from rollout.plan.plan import BROKEN_RETRY_SECONDS, Plan, plan, plan_abort
 from rollout.plan.references import without_gates
+from rollout.plan.status import only_reports
 from rollout.plan.unrecorded import forbidden, recorded
 from rollout.runtime.clock import Clock
 from rollout.runtime.fresh import Fresh
@@ -79,6 +81,7 @@ class RolloutController:
         self.caches = Caches(kube, clock, namespaces, features)
         self.fresh = Fresh((one.store for one in self.caches.informers.values()), clock=clock)
         self._pace = Pace(clock)
+        self._reports = Reports(clock)
         self._turns = Turns(clock, identity or clock.uid())
         self._journal = Journal(kube, clock) if "decisions" in features else None
         self._validated: dict[Key, tuple[str, int, tuple[Problem, ...]]] = {}
@@ -115,6 +118,7 @@ class RolloutController:
             self._validated.pop(key, None)
             self.fresh.forget(key)
             self._pace.forget(key)
+            self._reports.done(key)
             self._turns.forget(key)
             if self._journal is not None:
                 self._journal.forget(key)
@@ -163,6 +167,9 @@ class RolloutController:
         # A complaint about the spec, or about ourselves, is a status and nothing else: anybody may say it.
         complains = (decision.problems or decision.broken) and not decision.actions
         acts = bool(decision.actions or patch) and not complains
+        late = self._late(seen, decision) if patch and not complains else 0.0
+        if late and not decision.actions:
+            return _sooner(_again(seen, decision), late)
         if not acts:
             self._turns.rest(key)
         elif wait := self._turns.wait(seen):
@@ -185,14 +192,18 @@ class RolloutController:
                 )
                 patch = codec.merge_diff(codec.plain(rollout.status), codec.plain(status))
         version = await effects.apply(decision.actions, rollout, kube)
-        if patch:
+        if patch and not late:
             await effects.patch_status(rollout, patch, version, kube)
+        if not late:
+            self._reports.done(key)
         self._tell(seen, decision.events)
-        if decision.again:
-            return After(0.0)
-        if decision.wake_at is not None:
-            return After(max(0.0, (decision.wake_at - seen.now).total_seconds()) + 0.005)
-        return None
+        return _sooner(_again(seen, decision), late or None)
+
+    def _late(self, seen: Observed, decision: Plan) -> float:
+        """How long the status of this plan may wait; 0.0 when it has to be written now."""
+        if decision.again or not only_reports(seen.rollout.status, decision.status):
+            return 0.0
+        return self._reports.wait(seen.key, moving=bool(decision.actions))
 
     async def _stand_still(self, seen: Observed, why: str, kube: Kube) -> After:
         """A decision that may not be recorded is not carried out; that is all that is written."""
@@ -221,6 +232,15 @@ class RolloutController:
     def _ours(self, raw: Object) -> bool:
         label = (metadata(raw).get("labels") or {}).get(INSTANCE_ID, "")
         return bool(label == self._instance_id)
+
+
+def _again(seen: Observed, decision: Plan) -> After | None:
+    """When the plan wants another look."""
+    if decision.again:
+        return After(0.0)
+    if decision.wake_at is None:
+        return None
+    return After(max(0.0, (decision.wake_at - seen.now).total_seconds()) + 0.005)
 
 
 def _sooner(after: After | None, poll: float | None) -> After | None:

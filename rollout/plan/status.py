@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import msgspec
+
 from rollout.api.meta import time_of, timestamp
 from rollout.api.rollout import (
     DEFAULT_PROGRESS_DEADLINE_SECONDS,
     HASH_LABEL,
+    CanaryStatus,
     Condition,
     RolloutStatus,
 )
@@ -34,6 +37,35 @@ def finish(draft: Draft, *, creating: bool) -> None:
     _healthy(draft, is_so=phase == "Healthy")
     _replica_failure(draft)
     draft.set(phase=phase, message=message)
+
+
+def only_reports(before: RolloutStatus, after: RolloutStatus) -> bool:
+    """Whether a status differs only in what was seen: counts, weights, phases of runs, words.
+
+    Everything else is a decision, or what people and programs wait for: it is written by the pass that makes it.
+    """
+    return not after.abort and _decided(before) == _decided(after)
+
+
+def _decided(status: RolloutStatus) -> RolloutStatus:
+    """The status without what was seen: a function of the decisions so far."""
+    holds = tuple(Condition(type=one.type, status=one.status) for one in status.conditions)
+    return msgspec.structs.replace(
+        status,
+        message="",
+        replicas=0,
+        updated_replicas=0,
+        ready_replicas=0,
+        available_replicas=0,
+        hpa_replicas=0,
+        conditions=tuple(sorted(holds, key=lambda one: one.type)),
+        canary=CanaryStatus(),
+        blue_green=msgspec.structs.replace(
+            status.blue_green,
+            pre_promotion_analysis_run_status=None,
+            post_promotion_analysis_run_status=None,
+        ),
+    )
 
 
 def _counts(draft: Draft) -> None:
