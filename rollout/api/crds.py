@@ -175,7 +175,12 @@ def _decision_record() -> Json:
     top: Json = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     own = schema(fields_of(decisions.DecisionRecord))["properties"]
     del top["required"], top["properties"]["spec"]
-    top["properties"] |= {name: own[name] for name in ("decisions", "specs")}
+    for name in ("decisions", "specs"):
+        # Each is written once and whole. Otherwise the server keeps account of who wrote which of its fields, in as
+        # many bytes as the decisions themselves, and works through all of it at every write.
+        each = own[name].get("additionalProperties", own[name])
+        each["x-kubernetes-map-type"] = "atomic"
+        top["properties"][name] = own[name]
     return crd
 
 

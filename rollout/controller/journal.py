@@ -11,13 +11,13 @@ from collections import Counter
 import structlog
 
 from rollout import effects
-from rollout.api.meta import Key
+from rollout.api.meta import Key, metadata
 from rollout.api.resources import DECISION_RECORDS
 from rollout.core.observed import Observed
 from rollout.errors import NotFound
 from rollout.plan.decisions import Outcome, decision_of
 from rollout.plan.inputs import inputs_of
-from rollout.plan.ledger import Ledger, appended, entry_of, ledger_of
+from rollout.plan.ledger import Ledger, after, appended, entry_of, ledger_of
 from rollout.plan.references import router_for
 from rollout.runtime.clock import Clock
 from rollout.runtime.kube import Kube
@@ -54,9 +54,10 @@ class Journal:
         entry, spec = entry_of(seen, decision, inputs)
         # Until the server has answered we do not know what it has.
         del self._ledgers[seen.key]
-        written = await effects.record(appended(ledger, seen, entry, spec), self._kube)
-        uid = seen.rollout.metadata.uid
-        self._ledgers[seen.key] = uid, ledger_of(written, uid)
+        body = appended(ledger, seen, entry, spec)
+        written = metadata(await effects.record(body, self._kube))
+        version = str(written.get("resourceVersion") or "")
+        self._ledgers[seen.key] = seen.rollout.metadata.uid, after(ledger, entry, body, version)
         self.counts[decision.kind] += 1
         log.info(
             "decided",

@@ -110,6 +110,27 @@ def appended(ledger: Ledger, seen: Observed, entry: Entry, spec: Mapping[str, An
     }
 
 
+def after(ledger: Ledger, entry: Entry, body: Mapping[str, Any], version: str) -> Ledger:
+    """What to remember once the server has kept `body`, which `appended` made of these, as `version`.
+
+    The same as `ledger_of` its answer, for every write is preconditioned on the version it was made from; but without
+    reading a record of up to 64 KiB again after each decision.
+    """
+    pages = {} if ledger.foreign else dict(ledger.pages)
+    specs = {} if ledger.foreign else dict(ledger.specs)
+    for number, decision in body["decisions"].items():
+        if decision is None:
+            pages.pop(number, None)
+        else:
+            pages[number] = Page(len(encode(entry)), entry.spec)
+    for key, spec in body["specs"].items():
+        if spec is None:
+            specs.pop(key, None)
+        else:
+            specs[key] = len(encode(spec))
+    return Ledger(version=version, last=entry.after, pages=pages, specs=specs)
+
+
 def _bytes(pages: Mapping[str, Page], sizes: Mapping[str, int]) -> int:
     """The size of a record without what only older decisions name."""
     named = {page.spec for page in pages.values()}

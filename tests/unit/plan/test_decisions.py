@@ -16,7 +16,7 @@ from rollout.core.problem import Problem
 from rollout.errors import InvalidSpec
 from rollout.plan.decisions import Outcome, decision_of, replay
 from rollout.plan.inputs import inputs_of
-from rollout.plan.ledger import MAX_BYTES, MAX_DECISIONS, Ledger, appended, entry_of, ledger_of
+from rollout.plan.ledger import MAX_BYTES, MAX_DECISIONS, Ledger, after, appended, entry_of, ledger_of
 from rollout.plan.plan import plan
 from tests.stories.objects import canary, rollout
 
@@ -164,8 +164,11 @@ def change(after: Stance) -> Decision:
     return decision
 
 
-def written(seen: Observed, raw: dict[str, Any], after: Stance) -> dict[str, Any]:
+def written(seen: Observed, raw: dict[str, Any], stance: Stance) -> dict[str, Any]:
     """The record `raw` ({} for none) after one more decision."""
     ledger = ledger_of(raw, "u") if raw else Ledger()
-    entry, spec = entry_of(seen, change(after), inputs_of(seen, None))
-    return kept(plain(appended(ledger, seen, entry, spec)), raw or None)
+    entry, spec = entry_of(seen, change(stance), inputs_of(seen, None))
+    body = appended(ledger, seen, entry, spec)
+    record = kept(plain(body), raw or None)
+    assert after(ledger, entry, body, "7") == ledger_of(record, "u"), "remembered is what would be read"
+    return record
