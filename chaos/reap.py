@@ -33,6 +33,11 @@ async def reap(kube: Kube, clock: Clock) -> list[tuple[Delete, str]]:
 
     What cannot be deleted keeps nothing else from it: the first ApiError is raised when all was tried.
     """
+    return await clear(kube, clock, await left(kube))
+
+
+async def left(kube: Kube) -> list[tuple[Resource, Object]]:
+    """What faults have made and not taken away yet, whether it should be there or not."""
     objects: list[tuple[Resource, Object]] = []
     for resource in MADE:
         try:
@@ -40,6 +45,13 @@ async def reap(kube: Kube, clock: Clock) -> list[tuple[Delete, str]]:
         except NotFound:
             continue  # no Istio here
         objects += [(resource, one) for one in page.items]
+    return objects
+
+
+async def clear(
+    kube: Kube, clock: Clock, objects: Sequence[tuple[Resource, Object]]
+) -> list[tuple[Delete, str]]:
+    """Of what is left, delete what is expired or nobody's, and say what and why."""
     if not objects:
         return []
     page = await kube.list(CHAOS_RUNS)

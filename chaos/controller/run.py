@@ -21,7 +21,7 @@ from chaos.plan.draft import OVER
 from chaos.plan.guarded import guarded
 from chaos.plan.receipts import settled
 from chaos.plan.run import Plan, plan
-from chaos.reap import reap
+from chaos.reap import clear, left
 from rollout.api.chaos import RUN_LABEL, ChaosRun, Receipt
 from rollout.api.codec import merge_diff, plain, view
 from rollout.api.meta import Key, key_of, metadata
@@ -49,6 +49,8 @@ EVIDENCE_SECONDS = 3.0
 REAP_SECONDS = 30.0
 FIRST_REAP_SECONDS = 10.0
 """At the start runs go first: they can ask whether a fault has ended, and the reaper only makes an end of it."""
+QUIET_REAP_SECONDS = 900.0
+"""Where there is neither a run under way nor anything left of one, the server is not asked all the time."""
 SEEN_SECONDS = 5.0
 """How long an admission waits for the caches to show it before the next run is looked at."""
 
@@ -90,6 +92,7 @@ class ChaosController:
         self.fresh = Fresh((one.store for one in caches.informers.values()), clock=clock)
         self._validated: dict[Key, tuple[str, int, tuple[Problem, ...]]] = {}
         self._admission = asyncio.Lock()
+        self._stirred = asyncio.Event()
         self.runner: Runner[Key] = Runner(
             "chaos run",
             self.reconcile,
@@ -101,6 +104,7 @@ class ChaosController:
         )
         informers = caches.informers
         informers[CHAOS_RUNS].on_change(lambda old, new: self.runner.add(key_of(new or old or {})))
+        informers[CHAOS_RUNS].on_change(lambda _old, _new: self._stirred.set())
         informers[ANALYSIS_RUNS].on_change(self._measured)
         informers[CHAOS_SWITCHES].on_change(lambda _old, _new: self._wake_all())
 
@@ -237,8 +241,10 @@ class ChaosController:
         await self._clock.sleep(FIRST_REAP_SECONDS)
         complaint = ""
         while True:
+            self._stirred.clear()
+            quiet = False
             try:
-                await self.reap()
+                quiet = not await self.reap() and not self._under_way()
                 complaint = ""
             except ApiError as error:
                 # What is not granted stays so for long: the same again is said quietly.
@@ -248,11 +254,27 @@ class ChaosController:
             except Exception:
                 log.exception("the chaos reaper failed")
             await self._clock.sleep(REAP_SECONDS)
+            if quiet:
+                await self._stir()
 
-    async def reap(self) -> None:
-        """Delete what faults have left behind, as the server itself has it now."""
-        for delete, why in await reap(self._kube, self._clock):
+    async def _stir(self) -> None:
+        """Until a run is made, changed or deleted; without one, for a long while."""
+        try:
+            async with asyncio.timeout(QUIET_REAP_SECONDS):
+                await self._stirred.wait()
+        except TimeoutError:
+            log.debug("looking for what faults left behind, though there was no run")
+
+    def _under_way(self) -> bool:
+        runs = self.caches.informers[CHAOS_RUNS].store
+        return any((raw.get("status") or {}).get("phase") != "Completed" for raw in runs)
+
+    async def reap(self) -> bool:
+        """Delete what faults have left behind, as the server itself has it now. Whether there is anything of a fault."""
+        objects = await left(self._kube)
+        for delete, why in await clear(self._kube, self._clock, objects):
             log.warning("removed what a fault left behind", object=delete.name, why=why)
+        return bool(objects)
 
 
 def _defect(kind: str, error: Exception) -> None:
