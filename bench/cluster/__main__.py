@@ -35,11 +35,8 @@ SMALL, LARGE = (1, 100), (300,)
 
 
 async def waves(sizes: Sequence[int] = SMALL) -> list[Figure]:
-    found = []
-    for size in sizes:
-        async with world() as place:
-            found += wave.figures(await wave.wave(place, size))
-    return found
+    async with world() as place:
+        return [figure for size in sizes for figure in wave.figures(await wave.wave(place, size))]
 
 
 async def failures() -> list[Figure]:

@@ -71,7 +71,7 @@ async def failing(world: World, size: int, prefix: str = "fail") -> Failing:
     return Failing(tuple(sorted(moment - first for moment in home.values())))
 
 
-async def alone(world: World, times: int = 5) -> Failing:
+async def alone(world: World, times: int = 3) -> Failing:
     """One after the other, each alone."""
     found: list[float] = []
     for each in range(times):

@@ -53,7 +53,7 @@ MANAGER_FLAGS = (
     "--kube-api-burst=4000",
     "--controllers=*,-node-lifecycle-controller",  # the node has no kubelet whose heartbeats could be missed
 )
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 300.0
 QUIET_SECONDS = 1.5
 LEASES = "leases"
 
