@@ -7,6 +7,7 @@ executing a file. Only the network is this machine's.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import tarfile
 import uuid
@@ -27,7 +28,8 @@ def image_config(archive: Path, reference: str = "") -> dict[str, Any]:
 
 
 def unpack(archive: Path, target: Path, reference: str = "") -> None:
-    """Lays the layers of an image upon each other. None of ours deletes what is in a lower one."""
+    """Lays the layers of an image upon each other, in a new folder. None of ours deletes what is in a lower one."""
+    target.mkdir(mode=0o755, parents=True)
     with tarfile.open(archive) as tar:
         for layer in _manifest(tar, reference)["layers"]:
             with tarfile.open(fileobj=_open(tar, _blob(layer["digest"]))) as files:
@@ -124,6 +126,18 @@ class Container:
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"runc kill {name}: {done.stderr.strip()}")
+
+    def processor_seconds(self) -> float:
+        """What the program itself has used of processors so far. It says more than a clock where others work, too."""
+        state = subprocess.run(
+            [PROGRAM, f"--root={self._state}", "state", self._name],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        fields = Path(f"/proc/{json.loads(state.stdout)['pid']}/stat").read_text().rpartition(")")[2].split()
+        user, system = fields[11:13]  # utime and stime of proc(5), in clock ticks
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def remove(self) -> None:
         """Ends it, and removes what runc made for it."""
