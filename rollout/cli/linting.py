@@ -18,7 +18,7 @@ from rollout.api.codec import view
 from rollout.api.meta import Key, View
 from rollout.api.resources import DESTINATION_RULES, HTTP_ROUTES, VIRTUAL_SERVICES, Resource
 from rollout.api.rollout import HASH_LABEL, Rollout, RolloutAnalysis
-from rollout.cli import lint_chaos
+from rollout.cli import lint_chaos, lint_notify
 from rollout.cli.manifests import Document, Unreadable
 from rollout.core.observed import Observed
 from rollout.core.problem import Problem, invalid, required, unsupported
@@ -88,6 +88,7 @@ def lint(read: Sequence[Document | Unreadable], *, complete: bool = False) -> Re
     ]
     world = _World(documents)
     checked = 0
+    notified = lint_notify.config_of([one.object for one in documents])
     for one in documents:
         problems = _alone(one.object)
         checked += problems is not None
@@ -101,6 +102,10 @@ def lint(read: Sequence[Document | Unreadable], *, complete: bool = False) -> Re
             wrong, missing = world.check(one.object)
             findings += [_finding("error", one, problem) for problem in wrong]
             findings += [_finding("error" if complete else "note", one, problem) for problem in missing]
+        severity = "error" if complete or notified is not None else "note"
+        findings += [
+            _finding(severity, one, problem) for problem in lint_notify.subscriptions(one.object, notified)
+        ]
     return Report(1, checked, len(documents) - checked, tuple(dict.fromkeys(findings)))
 
 
@@ -111,6 +116,8 @@ def _alone(obj: Any) -> list[Problem] | None:
         return None  # a Helm values file, a list of rules: no manifest at all
     if not isinstance(version, str) or not isinstance(kind, str) or not version or not kind:
         return [required("apiVersion" if not version else "kind", "a manifest says what it is")]
+    if lint_notify.is_config(obj):
+        return lint_notify.look(obj)
     group = version.partition("/")[0]
     if group not in (GROUP, lint_chaos.GROUP) or (group == GROUP and kind in _SIBLINGS):
         return None

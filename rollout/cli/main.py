@@ -21,6 +21,7 @@ from rollout.cli.commands import (
     import_,
     lint,
     load,
+    notifications,
     pause,
     promote,
     restart,
@@ -95,6 +96,13 @@ _add("suspend", chaos.schedule_suspend, chaos.SUSPEND_EXAMPLES, _schedule)
 _add("resume", chaos.schedule_resume, chaos.SUSPEND_EXAMPLES, _schedule)
 _load = _group("load", load.ABOUT)
 _add("run", load.run, load.RUN_EXAMPLES, _load)
+_notifications = _group("notifications", notifications.ABOUT)
+_template = _group("template", notifications.TEMPLATE_ABOUT, _notifications)
+_add("get", notifications.template_get, notifications.TEMPLATE_GET_EXAMPLES, _template)
+_add("notify", notifications.notify, notifications.NOTIFY_EXAMPLES, _template)
+_trigger = _group("trigger", notifications.TRIGGER_ABOUT, _notifications)
+_add("get", notifications.trigger_get, notifications.TRIGGER_GET_EXAMPLES, _trigger)
+_add("run", notifications.trigger_run, notifications.RUN_EXAMPLES, _trigger)
 _import = _group("import", import_.ABOUT)
 _add("litmus", import_.litmus, import_.LITMUS_EXAMPLES, _import)
 _add("flagger", import_.flagger, import_.FLAGGER_EXAMPLES, _import)
