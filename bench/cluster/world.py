@@ -256,8 +256,10 @@ async def start_standins(children: Supervisor, plane: ControlPlane) -> tuple[Pro
     return process, int(log.read_text().split()[0])
 
 
-async def start_controller(children: Supervisor, plane: ControlPlane, kube: HttpKube) -> Process:
-    """The controller, when it leads. Its token is one of its service account."""
+async def start_controller(
+    children: Supervisor, plane: ControlPlane, kube: HttpKube, more: Iterable[str] = ()
+) -> Process:
+    """The controller, when it leads. Its token is one of its service account. `more` are options of `controller run`."""
     request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
     tokens = Resource("", "v1", f"serviceaccounts/{ACCOUNT}/token", "TokenRequest")
     token = (await kube.create(tokens, SYSTEM, request))["status"]["token"]
@@ -269,7 +271,7 @@ async def start_controller(children: Supervisor, plane: ControlPlane, kube: Http
     profile = os.environ.get("BENCH_PROFILE")
     module = ["bench.sampled", profile] if profile else ["rollout.cli.main"]
     command = [sys.executable, "-m", *module, "controller", "run", "--kubeconfig", str(kubeconfig)]
-    command += ["--lease-namespace", SYSTEM, "--metrics-address", "127.0.0.1:0"]
+    command += ["--lease-namespace", SYSTEM, "--metrics-address", "127.0.0.1:0", *more]
     log = plane.folder / "controller.log"
     environment = {**os.environ, "SUREFOOT_METRICS_ON_LOOPBACK": "true"}
     process = await children.start(command, log=log, env=environment)

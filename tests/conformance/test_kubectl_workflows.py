@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from rollout.api.crds import crds
+from tests.conformance.conftest import Kubectl
 from tests.conformance.examples import DEMO, EXAMPLES, documents, manifests
 from tests.conformance.manifests import config_map, deployment, pod
 
@@ -16,13 +17,18 @@ SHARED = {"Namespace", "ChaosSwitch"}
 """Kinds without a namespace: other tests may be using the same ones."""
 
 
-@pytest.fixture
-def defined(kubectl):
-    """All definitions, ours and the mesh's. They stay: other tests may be using them."""
+@pytest.fixture(scope="session")
+def definitions(kubectl_binary, server, home):
+    """All definitions, ours and the mesh's, once for each server."""
+    run = Kubectl(kubectl_binary, server, "default", home)
     for file in MESH:
-        kubectl("apply", "--server-side", "-f", str(file))
-    kubectl("apply", "--server-side", "-f", "-", stdin=crds())
-    kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+        run("apply", "--server-side", "-f", str(file))
+    run("apply", "--server-side", "-f", "-", stdin=crds())
+    run("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+
+
+@pytest.fixture
+def defined(definitions, kubectl):
     return kubectl
 
 
