@@ -315,14 +315,14 @@ class World:
                 f"sizes {self.sizes()}, runs {[run.get('status') for run in self.runs()]}"
             ) from None
 
-    async def phase(self, phase: str, name: str = APP, *, step: int = 0) -> None:
+    async def phase(self, phase: str, name: str = APP, *, step: int = 0, seconds: float = PATIENCE) -> None:
         """Wait until the Rollout is in a phase, at `step` or later, and has seen its latest spec."""
 
         def holds() -> bool:
             seen = self.up_to_date(name) and self.status(name).get("phase") == phase
             return seen and self.step(name) >= step
 
-        await self.until(holds, f"{name} is {phase} at step {step}")
+        await self.until(holds, f"{name} is {phase} at step {step}", seconds)
 
     def steps_never_fell(self, name: str = APP) -> None:
         """The step index of one revision only grows, unless the release is aborted."""

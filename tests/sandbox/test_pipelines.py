@@ -17,7 +17,6 @@ import pytest
 from tests.sandbox.release_support import (
     APP,
     GATE,
-    PATIENCE,
     ROOT,
     Ground,
     World,
@@ -27,6 +26,8 @@ from tests.sandbox.release_support import (
 )
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
+LONG = 300.0
+"""Seconds for a release on a busy machine."""
 
 
 class Left(msgspec.Struct, frozen=True):
@@ -63,7 +64,7 @@ class Pipeline:
             "SUREFOOT_ROLLOUT": name,
             "SUREFOOT_NAMESPACE": self._world.namespace,
             "SUREFOOT_VERB": verb,
-            "SUREFOOT_TIMEOUT": f"{PATIENCE:g}s",
+            "SUREFOOT_TIMEOUT": f"{LONG:g}s",
             **given,
         }
         process = await asyncio.create_subprocess_exec(
@@ -76,7 +77,7 @@ class Pipeline:
             stderr=asyncio.subprocess.STDOUT,
         )
         try:
-            async with asyncio.timeout(2 * PATIENCE):
+            async with asyncio.timeout(2 * LONG):
                 out, _ = await process.communicate()
         finally:
             if process.returncode is None:
@@ -109,7 +110,7 @@ async def test_a_good_release_waits_for_its_person_and_is_promoted_with_its_gate
 ) -> None:
     pipeline = Pipeline(world, tmp_path)
     await world.apply(template(), *canary({"setWeight": 20}, {"analysis": GATE}, pause()))
-    await world.phase("Healthy")
+    await world.phase("Healthy", seconds=LONG)
 
     held = await pipeline.step("set-image", SUREFOOT_IMAGES=f"{APP}={APP}:v2")
     assert (held.code, held.outcome) == (5, "paused"), held
@@ -133,7 +134,7 @@ async def test_a_bad_release_ends_as_failed_and_tells_query_value_and_rule(
 ) -> None:
     pipeline = Pipeline(world, tmp_path)
     await world.apply(template("vector(7)"), *canary({"setWeight": 20}, {"analysis": GATE}))
-    await world.phase("Healthy")
+    await world.phase("Healthy", seconds=LONG)
     end = await pipeline.step("set-image", SUREFOOT_IMAGES=f"{APP}={APP}:v2", GITHUB_ACTIONS="true")
     assert (end.code, end.outcome) == (3, "failed"), end
     assert end.release["aborted"] is True
@@ -161,7 +162,7 @@ async def test_what_is_not_there_cannot_be_reached_or_is_not_decided_has_its_own
     assert (gone.code, gone.outcome) == (8, "unreachable"), gone
 
     await world.apply(template(), *canary({"setWeight": 20}, pause("1h")))
-    await world.phase("Healthy")
+    await world.phase("Healthy", seconds=LONG)
     slow = await pipeline.step("set-image", SUREFOOT_IMAGES=f"{APP}={APP}:v2", SUREFOOT_TIMEOUT="5s")
     assert (slow.code, slow.outcome) == (4, "timeout"), slow
     assert slow.cases["release"] == ["error"]

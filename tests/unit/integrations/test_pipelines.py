@@ -18,18 +18,23 @@ SCRIPT = PARTS / "release.sh"
 ACTION = yaml.safe_load((PARTS / "github" / "action.yml").read_text())
 SPEC, COMPONENT = yaml.safe_load_all((PARTS / "gitlab" / "templates" / "release.yml").read_text())
 GROOVY = (PARTS / "jenkins" / "vars" / "surefootRelease.groovy").read_text()
-FAKE = """#!/usr/bin/env python3
-import json, os, sys
-with open(os.environ["CALLS"], "a") as file:
-    file.write(json.dumps(sys.argv[1:]) + "\\n")
-status = "status" in sys.argv
-code = int(os.environ["STATUS_CODE" if status else "VERB_CODE"])
-if status and code in (0, 3, 4, 5):
-    for option, text in (("--junit", "<testsuites/>"), ("--summary", "# gates"), ("--annotations", "::error::x")):
-        with open(sys.argv[sys.argv.index(option) + 1], "w") as file:
-            file.write(text + "\\n")
-    print("{}")
-sys.exit(code)
+FAKE = """#!/bin/bash
+printf '%s\\0' "$@" END >>"$CALLS"
+[ "$1" = status ] || exit "$VERB_CODE"
+case $STATUS_CODE in
+  0 | 3 | 4 | 5)
+    while [ $# -gt 0 ]; do
+      case $1 in
+        --junit) echo '<testsuites/>' >"$2" ;;
+        --summary) echo '# gates' >"$2" ;;
+        --annotations) echo '::error::x' >"$2" ;;
+      esac
+      shift
+    done
+    echo '{}'
+    ;;
+esac
+exit "$STATUS_CODE"
 """
 HOSTILE = "$(touch pwned) `touch pwned` \"; touch pwned; '; touch pwned #"
 OUTCOMES = {
@@ -70,10 +75,11 @@ class Step:
             env=env,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
         )
         self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
-        self.calls = [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else []
+        said = calls.read_text().split("END\0")[:-1] if calls.exists() else []
+        self.calls = [one.split("\0")[:-1] for one in said]
         self.reports = folder / given.get("SUREFOOT_REPORTS", "surefoot-reports")
 
     @property
