@@ -195,7 +195,8 @@ async def world() -> AsyncIterator[World]:
         tempfile.TemporaryDirectory(prefix="bench-cluster-") as folder,
         control_plane(Path(folder), manager_flags=MANAGER_FLAGS) as plane,
     ):
-        kube = HttpKube(load(kubeconfig=str(plane.kubeconfig())), field_manager="bench", user_agent="bench")
+        admin = load(kubeconfig=str(plane.kubeconfig()))
+        kube = HttpKube(admin, field_manager="bench", user_agent="bench", deadline=PATIENCE_SECONDS)
         try:
             await install_base(kube)
             async with Supervisor() as children:
