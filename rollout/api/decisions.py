@@ -55,6 +55,8 @@ class SetSeen(View, frozen=True):
     settled: bool = True
     created: str = ""
     deadline: str = ""
+    proved: bool = False
+    """Whether its version has been the stable one."""
 
 
 class RunSeen(View, frozen=True):

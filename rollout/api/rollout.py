@@ -24,6 +24,8 @@ MANAGED_BY = "argo-rollouts.argoproj.io/managed-by-rollouts"
 WORKLOAD_GENERATION = "rollout.argoproj.io/workload-generation"
 INSTANCE_ID = "argo-rollouts.argoproj.io/controller-instance-id"
 TURN = "surefoot.dev/turn"
+PROVED = "surefoot.dev/was-stable"
+"""On a ReplicaSet, "true": its version has been the stable one, so that it has passed its gates once."""
 
 DEFAULT_PROGRESS_DEADLINE_SECONDS = 600
 DEFAULT_REVISION_HISTORY_LIMIT = 10

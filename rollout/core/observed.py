@@ -16,7 +16,14 @@ import msgspec
 from rollout.api.analysis import AnalysisRun, AnalysisTemplate
 from rollout.api.meta import Key, time_of
 from rollout.api.resources import Resource
-from rollout.api.rollout import DESIRED_REPLICAS, HASH_LABEL, REVISION, SCALE_DOWN_DEADLINE, Rollout
+from rollout.api.rollout import (
+    DESIRED_REPLICAS,
+    HASH_LABEL,
+    PROVED,
+    REVISION,
+    SCALE_DOWN_DEADLINE,
+    Rollout,
+)
 from rollout.api.workload import Pod, ReplicaSet, Service
 from rollout.core import template
 from rollout.core.problem import Problem
@@ -177,6 +184,11 @@ def scale_down_deadline(one: ReplicaSet) -> datetime | None:
         return time_of(text)
     except ValueError:
         return None
+
+
+def was_stable(one: ReplicaSet | None) -> bool:
+    """Whether the set's version is known to have been the stable one."""
+    return one is not None and one.metadata.annotation(PROVED) == "true"
 
 
 def desired_annotation(one: ReplicaSet) -> str:

@@ -22,10 +22,18 @@ from rollout.api.analysis import (
 from rollout.api.codec import plain
 from rollout.api.decisions import Inputs, RunSeen, SetSeen, Traffic
 from rollout.api.meta import ObjectMeta
-from rollout.api.rollout import HASH_LABEL, REVISION, SCALE_DOWN_DEADLINE, Condition, Rollout, RolloutStatus
+from rollout.api.rollout import (
+    HASH_LABEL,
+    PROVED,
+    REVISION,
+    SCALE_DOWN_DEADLINE,
+    Condition,
+    Rollout,
+    RolloutStatus,
+)
 from rollout.api.workload import ReplicaSet, ReplicaSetSpec, ReplicaSetStatus, Service, ServiceSpec
 from rollout.core import conditions
-from rollout.core.observed import Observed, Sets, hash_label, scale_down_deadline, settled
+from rollout.core.observed import Observed, Sets, hash_label, scale_down_deadline, settled, was_stable
 from rollout.plan.runs import SUPERSEDED, measured
 from rollout.traffic.base import Live
 
@@ -119,6 +127,7 @@ def _set(one: ReplicaSet) -> SetSeen:
         settled=settled(one),
         created=meta.creation_timestamp,
         deadline=meta.annotation(SCALE_DOWN_DEADLINE),
+        proved=was_stable(one),
     )
 
 
@@ -131,7 +140,11 @@ def _set_again(one: SetSeen) -> ReplicaSet:
             generation=1,
             creation_timestamp=one.created,
             labels={HASH_LABEL: one.hash},
-            annotations={SCALE_DOWN_DEADLINE: one.deadline} if one.deadline else None,
+            annotations={
+                **({SCALE_DOWN_DEADLINE: one.deadline} if one.deadline else {}),
+                **({PROVED: "true"} if one.proved else {}),
+            }
+            or None,
         ),
         spec=ReplicaSetSpec(replicas=one.wanted),
         status=ReplicaSetStatus(

@@ -10,7 +10,7 @@ from functools import lru_cache
 from rollout.api.codec import decode, encode
 from rollout.api.meta import timestamp
 from rollout.api.rollout import BlueGreenStatus, CanaryStatus, Step
-from rollout.core.observed import Observed, saturated, scale_down_deadline
+from rollout.core.observed import Observed, saturated, scale_down_deadline, was_stable
 from rollout.core.template import hash_of
 from rollout.plan import runs, workload
 from rollout.plan.draft import Draft
@@ -103,9 +103,12 @@ def why_skip(seen: Observed) -> str:
 
 
 def within_rollback_window(seen: Observed) -> bool:
-    """Whether the new revision is an older set, few enough revisions before the stable one."""
+    """Whether the new revision is an older set, few enough revisions before the stable one, that was stable itself.
+
+    One that was aborted, or overtaken before its gates had passed, was never proved: the window does not help it.
+    """
     window, sets = seen.rollout.spec.rollback_window, seen.sets
-    if window is None or sets.new is None or sets.stable is None:
+    if window is None or sets.new is None or sets.stable is None or not was_stable(sets.new):
         return False
     if sets.new.metadata.creation_timestamp >= sets.stable.metadata.creation_timestamp:
         return False

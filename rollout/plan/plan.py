@@ -36,7 +36,7 @@ from rollout.plan.housekeeping import chores
 from rollout.plan.references import problems as reference_problems
 from rollout.plan.references import router_for
 from rollout.plan.safety import check
-from rollout.plan.sets import revision_marks
+from rollout.plan.sets import revision_marks, stable_marks
 from rollout.plan.status import BROKEN, phase_of
 from rollout.traffic.base import Live, Router
 from rollout.traffic.services import selected_hash
@@ -136,7 +136,8 @@ def _saving(seen: Observed, choice: Choice) -> Plan:
 def _acting(seen: Observed, draft: Draft, desired: Desired, router: Router | None, live: Live | None) -> Plan:
     start = tuple(runs.build(seen, role, analysis) for role, analysis in draft.start)
     desired = msgspec.structs.replace(desired, start=start, chores=chores(seen, draft, live))
-    actions = _merged((*revision_marks(seen), *diff(desired, seen, router, live)))
+    # The mark of the stable set comes last: folded into a patch of the set, it does not move that one forward.
+    actions = _merged((*revision_marks(seen), *diff(desired, seen, router, live), *stable_marks(seen)))
     check(seen, actions, live)
     told = tuple(event for action in actions for event in _events(seen, action, live))
     return Plan(

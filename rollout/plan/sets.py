@@ -14,6 +14,7 @@ from rollout.api.rollout import (
     DESIRED_REPLICAS,
     HASH_LABEL,
     INSTANCE_ID,
+    PROVED,
     REVISION,
     REVISION_HISTORY,
     SCALE_DOWN_DEADLINE,
@@ -21,7 +22,7 @@ from rollout.api.rollout import (
 )
 from rollout.api.workload import ReplicaSet
 from rollout.core.actions import PatchReplicaSet, PatchRollout
-from rollout.core.observed import Observed, hash_label, revision_of, scale_down_deadline
+from rollout.core.observed import Observed, hash_label, revision_of, scale_down_deadline, was_stable
 from rollout.plan import turn, workload
 from rollout.plan.draft import Draft
 from rollout.plan.runs import owner
@@ -86,6 +87,17 @@ def copied_annotations(annotations: Mapping[str, str]) -> dict[str, str]:
         for key, value in annotations.items()
         if key not in _NOT_COPIED and not key.startswith(_NOT_COPIED_PREFIXES)
     }
+
+
+def stable_marks(seen: Observed) -> Iterator[PatchReplicaSet]:
+    """Write onto the stable set that it has been stable, where a rollback window will ask for that."""
+    stable = seen.sets.stable
+    if seen.rollout.spec.rollback_window is None or stable is None or was_stable(stable):
+        return
+    meta = stable.metadata
+    yield PatchReplicaSet(
+        name=meta.name, resource_version=meta.resource_version, annotations={PROVED: "true"}
+    )
 
 
 def revision_marks(seen: Observed) -> Iterator[PatchReplicaSet | PatchRollout]:
