@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -29,6 +29,7 @@ from rollout.api.resources import (
     Resource,
 )
 from rollout.api.rollout import INSTANCE_ID
+from rollout.core.problem import Problem
 from rollout.errors import ApiError
 from rollout.notify import record
 from rollout.notify.config import BARE, CONFIG_NAME, SECRET_NAME, Config, parse, references, reveal
@@ -61,6 +62,8 @@ AT_ONCE = 4
 DOUBT_SECONDS = 1.0
 STOP_SECONDS = 3.0
 REMEMBERED = 1000
+BREATH = 50
+"""Objects looked at in one go: others want the event loop, too."""
 _OWNERS: Mapping[str, Resource] = {"Rollout": ROLLOUTS, "ChaosSchedule": CHAOS_SCHEDULES}
 
 
@@ -115,10 +118,12 @@ class NotificationController:
         self._backoff: Backoff[str] = Backoff(clock, base=RETRY_BASE, cap=RETRY_CAP)
         self._idle_keys: dict[str, None] = {}  # in order
         self._said: dict[str, None] = {}
+        self._problems: list[Problem] = []
         self._running = False
         self._stopping = asyncio.Event()
+        self._changes: asyncio.Queue[tuple[Config, list[Problem]]] = asyncio.Queue()
         self._config_map.on_change(lambda _, new: self._configure(new))
-        self._told.on_change(lambda *_: self._forget_told())
+        self._told.on_change(lambda _, new: self._forget_told(new))
         for informer in self._objects.values():
             informer.on_change(self._look)
 
@@ -147,20 +152,31 @@ class NotificationController:
         if self._stopping.is_set():
             return
         writer = asyncio.create_task(self._record.run(), name="notification record")
+        changes = asyncio.create_task(self._follow_changes(), name="notification configuration")
         try:
-            self._begin()
-            await self._stopping.wait()
+            await self._begin()
+            await self._until_stopped(writer, changes)
             self._running = False
             if self._lanes:
                 await asyncio.wait(self._lanes.values(), timeout=STOP_SECONDS)
             await self._record.drain(STOP_SECONDS)
         finally:
             self._running = False
-            left = [writer, *self._lanes.values()]
+            left = [writer, changes, *self._lanes.values()]
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
             self._lanes.clear()
+
+    async def _until_stopped(self, *tasks: asyncio.Task[None]) -> None:
+        """Wait for `stop`; what ends before that has failed, and its error is raised."""
+        stopped = asyncio.create_task(self._stopping.wait())
+        try:
+            done, _ = await asyncio.wait({stopped, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            stopped.cancel()
 
     async def _unless_stopped(self, waiting: Coroutine[Any, Any, None]) -> None:
         """Wait for something, or for `stop`."""
@@ -175,32 +191,44 @@ class NotificationController:
     def stop(self) -> None:
         self._stopping.set()
 
-    def _begin(self) -> None:
+    async def _begin(self) -> None:
         """From now on we are the one who tells: also what a predecessor has left."""
         self._running = True
+        self._say_problems()
         if self._config.services:
             self._record.begin()
-        self._look_at_all()
+        await self._look_at_all()
         for destination in list(self._queues):
             self._start(destination)
 
     # --- looking ----------------------------------------------------------------------------------
 
     def _configure(self, obj: Object | None) -> None:
-        """A new configuration. Who is subscribed by it is told of what happens from now on."""
-        before = self._config
-        self._config, problems = parse((obj or {}).get("data") or {}) if obj is not None else (BARE, [])
-        for problem in problems:
-            self._say(obj, "NotificationConfigInvalid", str(problem))
-        if not self._running:
-            return
-        if self._config.services:
-            self._record.begin()
-        for one in self._all():
-            seen, happened = self._seen(one), occurrences(one)
-            old = self._due(happened, seen, before)
-            self._record.note(baseline(old, self._due(happened, seen, self._config)), "before")
-        self._look_at_all()
+        """A new configuration (the handler of its informer)."""
+        found = parse((obj or {}).get("data") or {}) if obj is not None else (BARE, [])
+        if self._running:
+            self._changes.put_nowait(found)
+        else:
+            self._config, self._problems = found
+
+    async def _follow_changes(self) -> None:
+        """Take new configurations up. Who is subscribed by one is told of what happens from then on."""
+        while True:
+            config, problems = await self._changes.get()
+            async for one in self._all():
+                seen, happened = self._seen(one), occurrences(one)
+                old = self._due(happened, seen, self._config)
+                self._record.note(baseline(old, self._due(happened, seen, config)), "before")
+            self._config, self._problems = config, problems
+            self._say_problems()
+            if config.services:
+                self._record.begin()
+            await self._look_at_all()
+
+    def _say_problems(self) -> None:
+        about = next(iter(self._config_map.store.list()), None)
+        for problem in self._problems:
+            self._say(about, "NotificationConfigInvalid", str(problem))
 
     def _look(self, old: Object | None, new: Object | None) -> None:
         """An object has changed (the handler of informers): what is due waits from now on."""
@@ -218,13 +246,18 @@ class NotificationController:
             happened += edges(old, new)
         self._take(seen, self._due(happened, seen, self._config, say=True))
 
-    def _look_at_all(self) -> None:
-        for obj in self._all():
+    async def _look_at_all(self) -> None:
+        async for obj in self._all():
             self._look(None, obj)
 
-    def _all(self) -> Iterator[Object]:
+    async def _all(self) -> AsyncIterator[Object]:
+        """Every object, with a breath now and then: there may be many thousands."""
         for informer in self._objects.values():
-            yield from informer.store.list()
+            for number, key in enumerate(informer.store.keys()):
+                if number % BREATH == BREATH - 1:
+                    await asyncio.sleep(0)
+                if (obj := informer.store.get(key)) is not None:
+                    yield obj
 
     def _due(
         self, happened: list[Occurrence], seen: Seen, config: Config, *, say: bool = False
@@ -264,18 +297,19 @@ class NotificationController:
         label = (metadata(obj).get("labels") or {}).get(INSTANCE_ID, "")
         return bool(label == self._instance_id) or obj.get("kind") == "ChaosSwitch"
 
-    def _evident(self) -> set[str]:
+    async def _evident(self) -> set[str]:
         """The keys of all messages that the present states give rise to; asked when the record is tidied."""
         keys: set[str] = set()
-        for obj in self._all():
-            seen = self._seen(obj)
-            decided = due(occurrences(obj), seen, self._config, self._clock.now())
+        async for obj in self._all():
+            decided = due(occurrences(obj), self._seen(obj), self._config, self._clock.now())
             keys |= {one.key for one in decided.messages}
         return keys
 
-    def _forget_told(self) -> None:
+    def _forget_told(self, new: Object | None) -> None:
         """Somebody (we, or the leader while we stand by) has told these, or has begun to tell later than we thought."""
         self._record.seen()
+        if new is None and self._running and self._config.services:
+            self._record.begin()  # somebody has deleted it: better nothing of the past than all of it again
         since = self._record.since
         for key, waiting in list(self._pending.items()):
             if key in self._record or (since is not None and waiting.due.at < since):
@@ -407,7 +441,9 @@ class NotificationController:
     # --- saying things once -----------------------------------------------------------------------
 
     def _say(self, about: Object | None, reason: str, text: str) -> None:
-        """A complaint about configuration: once per object and text, not at each look."""
+        """A complaint of the leader about configuration: once per object and text, not at each look."""
+        if not self._running:
+            return
         key = f"{metadata(about or {}).get('uid')} {text}"
         if key in self._said:
             return
@@ -415,7 +451,7 @@ class NotificationController:
         if len(self._said) > REMEMBERED:
             del self._said[next(iter(self._said))]
         log.warning("notifications", object=str(key_of(about or {})), problem=text)
-        if self._recorder is not None and about is not None and self._running:
+        if self._recorder is not None and about is not None:
             self._recorder.emit(dict(about), "Warning", reason, text)
 
 

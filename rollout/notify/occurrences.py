@@ -223,7 +223,11 @@ def _rollout_edges(old: Object, new: Object) -> Iterator[Occurrence]:
     if same and _settled(new, after) and isinstance(was, int) and index == len(steps) > was and not full:
         yield _passed(new, len(steps), steps, None)
     stable = after.get("stableRS")
-    went_home = stable and before.get("currentPodHash") != stable == after.get("currentPodHash")
+    went_home = (
+        stable
+        and not before.get("abort")
+        and before.get("currentPodHash") != stable == after.get("currentPodHash")
+    )
     if (
         went_home
         and before.get("stableRS") == stable

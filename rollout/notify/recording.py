@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 
 import structlog
@@ -28,7 +28,12 @@ class Recording:
     """What the server says (`store`) and, above it, what we have noted and it does not show yet."""
 
     def __init__(
-        self, kube: Kube, clock: Clock, namespace: str, store: Store, evident: Callable[[], set[str]]
+        self,
+        kube: Kube,
+        clock: Clock,
+        namespace: str,
+        store: Store,
+        evident: Callable[[], Awaitable[set[str]]],
     ) -> None:
         self._kube = kube
         self._clock = clock
@@ -122,7 +127,9 @@ class Recording:
         """One merge patch: keys are computed, so writes of others are neither lost nor fought."""
         if self._clock.monotonic() >= self._tidy_at:
             self._tidy_at = self._clock.monotonic() + TIDY_SECONDS
-            change = pruned(self._data(), self._clock.now(), self._evident()) | change
+            if pruned(self._data(), self._clock.now(), ()):
+                evident = await self._evident()
+                change = pruned(self._data(), self._clock.now(), evident) | change
         patch = {"data": change}
         try:
             await self._kube.patch(CONFIG_MAPS, self._namespace, RECORD_NAME, patch)

@@ -12,6 +12,7 @@ from rollout.api.resources import CONFIG_MAPS, ROLLOUTS, SECRETS, Resource
 from rollout.errors import NoAnswer
 from rollout.notify.config import CONFIG_NAME, SECRET_NAME
 from rollout.notify.controller import ATTEMPTS
+from rollout.notify.record import RECORD_NAME
 from rollout.runtime.kube import Object
 from tests.stories.faults import Faults, Kind
 from tests.stories.notify_world import (
@@ -446,6 +447,47 @@ def test_a_trigger_that_does_not_exist_is_said_once() -> None:
         await one.kill()
 
     assert set(told(story).told()) == {"RolloutCompleted"}
+
+
+def test_what_is_wrong_with_the_configuration_is_said_once_and_the_rest_is_used() -> None:
+    async def story(world: World, services: Services) -> None:
+        configure(world, service__email="host: smtp.example")
+        await deployed(world, "on-rollout-updated")
+        one = Notifier(world, services)
+        one.lead()
+        await world.clock.sleep(5.0)
+        world.patch(CONFIG_MAPS, CONFIG_NAME, {"data": {"context": "env: eu"}})
+        world.set_image("web", "web:v2")
+        await world.phase("web", "Paused")
+        await quiet(world, services, 1)
+        ((reason, message),) = one.events.told
+        assert reason == "NotificationConfigInvalid"
+        assert message.startswith("service.email: not supported yet: email")
+        await one.kill()
+
+    assert told(story).told() == ["RolloutUpdated"]
+
+
+def test_a_record_that_somebody_has_deleted_is_begun_anew_and_nothing_is_told_again() -> None:
+    async def story(world: World, services: Services) -> None:
+        configure(world)
+        await deployed(world, *EVERYTHING)
+        one = Notifier(world, services)
+        one.lead()
+        await world.clock.sleep(5.0)
+        world.set_image("web", "web:v2")
+        await world.phase("web", "Paused")
+        await quiet(world, services, 4)
+        world.storage.delete(CONFIG_MAPS, NAMESPACE, RECORD_NAME)
+        await world.clock.sleep(10.0)
+        world.promote("web")
+        await world.phase("web", "Healthy")
+        await quiet(world, services, len(RELEASE))
+        await one.kill()
+
+    services = told(story)
+    assert sorted(services.told()) == sorted(RELEASE)
+    assert set(services.ids().values()) == {1}
 
 
 def test_a_new_subscription_tells_what_happens_from_now_on() -> None:
