@@ -27,6 +27,8 @@ from rollout.runtime.process import Process, Supervisor
 
 Body = dict[str, Any]
 LOOK_SECONDS = 0.25
+UNSAID = ("result.failRatio == 1",)
+"""The conditions where nobody gives one: a target that answered nothing as it should is not a run that went well."""
 _ROOT = "loadTest"
 
 

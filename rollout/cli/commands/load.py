@@ -20,7 +20,8 @@ RUN_EXAMPLES = help_with(
     "rollout load run --target http://127.0.0.1:8080 --users 20 --duration 1m",
     "rollout load run -f plan.yaml --fail-if 'result.p95 > 300' -o json",
 ) + (
-    "\n\nExit codes: 0 done, 3 a --fail-if condition holds or cannot be answered, or the load was not reached, "
+    "\n\nExit codes: 0 done, 3 a --fail-if condition holds or cannot be answered (without one: every request failed), "
+    "or the load was not reached, "
     "2 usage, 130 interrupted."
 )
 SAY_SECONDS = 5
@@ -60,7 +61,10 @@ def run(
     fail_if: Annotated[
         list[str] | None,
         typer.Option(
-            "--fail-if", metavar="CONDITION", help="Fail when it holds (repeat).", show_default=False
+            "--fail-if",
+            metavar="CONDITION",
+            help="Fail when it holds (repeat). [default: result.failRatio == 1]",
+            show_default=False,
         ),
     ] = None,
     output: OutputOption = None,
@@ -68,7 +72,7 @@ def run(
     """Send load to a URL, watch it, and say what came of it."""
     from rollout.cli import loading
 
-    sources = fail_if or []
+    sources = fail_if or [*loading.UNSAID]
     loading.conditions(sources)
     given: dict[str, Any] = {
         "url": target,

@@ -102,6 +102,13 @@ def test_a_condition_that_cannot_be_answered_does_not_pass():
     ).failed
 
 
+@pytest.mark.parametrize(("ratio", "fails"), [(1, True), (1.0, True), (0.99, False), (0, False)])
+def test_where_nobody_gives_a_condition_a_run_of_which_every_request_failed_fails(ratio, fails):
+    loading.conditions(loading.UNSAID)
+    judged = tuple(loading.judged(one, RESULT | {"failRatio": ratio}, NOW) for one in loading.UNSAID)
+    assert loading.Outcome("http://x", RESULT, {}, judged).failed is fails
+
+
 def test_the_table_has_a_row_for_every_request_one_for_all_and_the_errors():
     shown = loading.table(RESULT)
     assert shown[0].split() == ["REQUEST", "COUNT", "PER", "SECOND", "FAILED", "P50", "P95", "P99", "MAX"]
