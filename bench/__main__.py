@@ -23,6 +23,7 @@ import msgspec
 from bench import results
 from bench.figures import Section, progress, table
 from bench.machine import Machine, machine
+from bench.results import RESULTS
 from rollout.runtime import logs
 
 TITLE = "# Measured"
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if failed:
         progress(f"RESULTS.md is left as it was: {', '.join(failed)} failed")
     elif not options.only:
-        progress(f"written: {results.keep(TITLE, markdown(found))}")
+        progress(f"written: {results.keep(TITLE, markdown(found), RESULTS)}")
     return 1 if failed else 0
 
 

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections import Counter
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 
 INTERVAL_SECONDS = 0.002
 DEPTH = 60
@@ -23,6 +23,7 @@ class Sampler:
 
     def __init__(self) -> None:
         self.stacks: Counter[tuple[str, ...]] = Counter()
+        self._names: dict[CodeType, str] = {}
 
     def start(self) -> None:
         signal.signal(signal.SIGPROF, self._sample)
@@ -34,8 +35,12 @@ class Sampler:
     def _sample(self, _number: int, frame: FrameType | None) -> None:
         stack: list[str] = []
         while frame is not None and len(stack) < DEPTH:
-            code = frame.f_code
-            stack.append(f"{frame.f_globals.get('__name__', '?')}.{code.co_qualname}")
+            name = self._names.get(frame.f_code)
+            if name is None:
+                # Made once for each function, for the stacks keep it: what is measured includes memory.
+                name = f"{frame.f_globals.get('__name__', '?')}.{frame.f_code.co_qualname}"
+                self._names[frame.f_code] = name
+            stack.append(name)
             frame = frame.f_back
         self.stacks[tuple(reversed(stack))] += 1
 

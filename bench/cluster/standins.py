@@ -135,8 +135,8 @@ class Connection(asyncio.Protocol):
                 return
             self._rest = rest[length:]
             body = self._answers.to(first.split()[1])
-            head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-            self._transport.write(head.encode() + body)
+            answer = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+            self._transport.write(answer.encode() + b"\r\n\r\n" + body)
 
 
 async def main(kubeconfig: str) -> None:

@@ -2,7 +2,7 @@
 
 The controller is `rollout controller run` as the chart runs it: under its own service account, election on, workers as
 many as by default. kube-controller-manager may ask as often as it likes: its own bound of 20 requests a second would
-be what is measured. With BENCH_PROFILE=FILE in the environment the controller runs under `bench.sampled`.
+be what is measured.
 """
 
 from __future__ import annotations
@@ -189,8 +189,8 @@ def cpu_seconds(pid: int) -> float:
 
 
 @asynccontextmanager
-async def world() -> AsyncIterator[World]:
-    """A new one; ended on leaving."""
+async def world(profile: Path | None = None) -> AsyncIterator[World]:
+    """A new one; ended on leaving. `profile` gets the samples of the controller's time then (`bench.sampled`)."""
     with (
         tempfile.TemporaryDirectory(prefix="bench-cluster-") as folder,
         control_plane(Path(folder), manager_flags=MANAGER_FLAGS) as plane,
@@ -201,7 +201,7 @@ async def world() -> AsyncIterator[World]:
             await install_base(kube)
             async with Supervisor() as children:
                 beside, port = await start_standins(children, plane)
-                ours = await start_controller(children, plane, kube)
+                ours = await start_controller(children, plane, kube, profile=profile)
                 found = World(plane, kube, ours, beside, port)
                 caches = (found.rollouts, found.routes, found.runs)
                 following = [asyncio.create_task(one.run()) for one in caches]
@@ -258,7 +258,12 @@ async def start_standins(children: Supervisor, plane: ControlPlane) -> tuple[Pro
 
 
 async def start_controller(
-    children: Supervisor, plane: ControlPlane, kube: HttpKube, more: Iterable[str] = ()
+    children: Supervisor,
+    plane: ControlPlane,
+    kube: HttpKube,
+    more: Iterable[str] = (),
+    *,
+    profile: Path | None = None,
 ) -> Process:
     """The controller, when it leads. Its token is one of its service account. `more` are options of `controller run`."""
     request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
@@ -269,8 +274,7 @@ async def start_controller(
     kubeconfig = plane.folder / "controller.kubeconfig"
     kubeconfig.touch(mode=0o600)
     kubeconfig.write_text(yaml.safe_dump(config))
-    profile = os.environ.get("BENCH_PROFILE")
-    module = ["bench.sampled", profile] if profile else ["rollout.cli.main"]
+    module = ["bench.sampled", str(profile)] if profile is not None else ["rollout.cli.main"]
     command = [sys.executable, "-m", *module, "controller", "run", "--kubeconfig", str(kubeconfig)]
     command += ["--lease-namespace", SYSTEM, "--metrics-address", "127.0.0.1:0", *more]
     log = plane.folder / "controller.log"
