@@ -13,8 +13,8 @@ from typing import Any
 from tests.cluster.ground.images import BUSYBOX
 
 Json = dict[str, Any]
-WAIT = "trap 'exit 0' TERM; while :; do sleep 0.1; done"
-"""Waits, and heeds SIGTERM: a first process that does not say so gets none."""
+WAIT = "trap 'exit 0' TERM; touch up; while :; do sleep 0.1; done"
+"""Waits, and heeds SIGTERM: a first process that does not say so gets none. The file `up` is there when it does."""
 HELD = "surefoot.test/hold"
 """A finalizer, so that a deleted pod can still be looked at when its containers have ended."""
 
@@ -91,7 +91,9 @@ def waits(reason: str, name: str = "main", restarts: int = 0) -> Callable[[Json]
 
 
 def restarted(pod: Json) -> bool:
-    return status(pod)["restartCount"] >= 1 and ready(pod)
+    """It runs again, and how it ended is told, too, which may be a moment later."""
+    one = status(pod)
+    return one["restartCount"] >= 1 and ready(pod) and bool((one.get("lastState") or {}).get("terminated"))
 
 
 def exists(file: str, **more: Any) -> Json:
@@ -130,12 +132,12 @@ CASES = [
         "a failed liveness probe",
         restarted,
         sh(
-            f"touch alive; {WAIT}",
-            startupProbe=exists("alive", failureThreshold=600),
-            livenessProbe=exists("alive", failureThreshold=1),
-            readinessProbe=exists("alive"),
+            WAIT,
+            startupProbe=exists("up", failureThreshold=600),
+            livenessProbe=exists("up", failureThreshold=1),
+            readinessProbe=exists("up"),
         ),
-        steps=(Step(ready, "remove", "alive"),),
+        steps=(Step(ready, "remove", "up"),),
         reasons=("Unhealthy", "Killing"),
     ),
     case(
@@ -147,7 +149,7 @@ CASES = [
     case(
         "a container that has started up",
         ready,
-        sh(f"touch up; {WAIT}", startupProbe=exists("up", failureThreshold=600), readinessProbe=exists("up")),
+        sh(WAIT, startupProbe=exists("up", failureThreshold=600), readinessProbe=exists("up")),
     ),
     case(
         "a port that is closed",
@@ -206,10 +208,17 @@ CASES = [
     case(
         "a failed postStart hook",
         waits("CrashLoopBackOff", restarts=1),
-        sh(WAIT, lifecycle={"postStart": {"exec": {"command": ["false"]}}}),
+        sh(
+            WAIT,
+            lifecycle={
+                "postStart": {
+                    "exec": {"command": ["sh", "-c", "until test -e up; do sleep 0.1; done; exit 1"]}
+                }
+            },
+        ),
         reasons=("FailedPostStartHook",),
     ),
-    case("a deleted pod that heeds SIGTERM", phase("Succeeded"), sh(f"touch up; {WAIT}", readinessProbe=exists("up")),
+    case("a deleted pod that heeds SIGTERM", phase("Succeeded"), sh(WAIT, readinessProbe=exists("up")),
          steps=(Step(ready, "delete"),), finalizers=(HELD,), reasons=("Killing",)),
     case(
         "a deleted pod that ignores SIGTERM",
@@ -224,7 +233,7 @@ CASES = [
         "a deleted pod whose preStop hook fails",
         phase("Succeeded"),
         sh(
-            f"touch up; {WAIT}",
+            WAIT,
             readinessProbe=exists("up"),
             lifecycle={"preStop": {"exec": {"command": ["sh", "-c", "exit 5"]}}},
         ),

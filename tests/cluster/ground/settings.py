@@ -16,7 +16,10 @@ SOCKET = "/run/containerd/containerd.sock"
 
 
 def containerd(place: Place) -> str:
-    """TOML. What a namespace on a shared machine cannot have is off: AppArmor, scores below our own."""
+    """TOML. What a namespace on a shared machine cannot have is off: AppArmor, scores below our own.
+
+    On a starved machine a shim does not answer within containerd's few seconds, and its container counts as lost.
+    """
     return f"""version = 2
 root = "{place.folder}/containerd"
 state = "/run/containerd"
@@ -31,6 +34,11 @@ state = "/run/containerd"
 [plugins."io.containerd.grpc.v1.cri".cni]
   bin_dir = "{CNI}"
   conf_dir = "{place.folder}/cni"
+[timeouts]
+  "io.containerd.timeout.task.state" = "60s"
+  "io.containerd.timeout.shim.load" = "60s"
+  "io.containerd.timeout.shim.cleanup" = "60s"
+  "io.containerd.timeout.shim.shutdown" = "30s"
 """
 
 
