@@ -16,7 +16,7 @@ from rollout.sandbox.node.agent import run_node
 from rollout.sandbox.node.probes import BackOff
 from rollout.sandbox.storage import Storage
 
-PATIENCE = 20.0
+PATIENCE = 120.0
 
 
 class World:
