@@ -44,7 +44,7 @@ IMAGE = "web-frontend:v2"
 """The demo's application, one that makes no errors."""
 RATE = 25.0
 """Requests per second of a loader."""
-DRAIN, GRACE = 10, 25
+DRAIN, GRACE = 30, 60
 """Seconds that a pod goes on serving after SIGTERM: a slow kube-proxy still sends it requests. And until SIGKILL."""
 
 
@@ -90,8 +90,10 @@ class Controller:
             parent.stdin.write(b"start\n")
             self._pid = int(await parent.stdout.readline())
             self.starts += 1
-            await parent.stdout.readline()
+            code = int(await parent.stdout.readline())
             self._pid = 0
+            if code != -signal.SIGKILL:
+                await asyncio.sleep(1)  # it ended by itself: what it said is in its log
 
     def said(self) -> str:
         """The end of its log."""
@@ -270,6 +272,7 @@ async def stage(
             controller.running(),
         ):
             yield releases
+            assert controller.starts == 1, "the controller ended by itself"
     finally:
         await kube.close()
 
