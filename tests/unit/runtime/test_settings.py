@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from analysis.providers.registry import lasting_providers, providers
 from rollout.api.features import FEATURES, NEEDS, PROVIDERS
 from rollout.errors import ConfigError
-from rollout.runtime.settings import LIVE, MAX_BYTES, ControllerConfig, changed, live, load, parse
+from rollout.runtime.settings import (
+    LIVE,
+    MAX_BYTES,
+    AnalysisSettings,
+    ControllerConfig,
+    MetricsSettings,
+    changed,
+    live,
+    load,
+    parse,
+)
 
 FILE = b"""
 logLevel: debug
@@ -39,6 +49,18 @@ def test_a_file_is_read_and_what_is_not_in_it_has_its_default():
 
 def test_nothing_at_all_is_the_default():
     assert parse(b"") == parse(b"# only a comment") == ControllerConfig()
+
+
+def test_the_page_for_operators_shows_every_field_with_its_default():
+    text = (Path(__file__).parents[3] / "docs/install.md").read_text()
+    chapter = text.partition("## Configuration")[2].partition("All fields are optional")[0]
+    lines = "\n".join(line for line in chapter.splitlines() if line.startswith("    "))
+    shown = parse(lines.encode())
+    analysis = msgspec.structs.replace(shown.analysis, namespaces={})  # its example
+    assert msgspec.structs.replace(shown, analysis=analysis) == ControllerConfig()
+    kinds = (ControllerConfig, AnalysisSettings, MetricsSettings)
+    names = [field.encode_name for kind in kinds for field in msgspec.structs.fields(kind)]
+    assert [name for name in names if f"{name}:" not in lines] == []
 
 
 def test_options_of_the_command_line_win():
