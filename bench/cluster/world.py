@@ -67,6 +67,7 @@ class World:
         self, plane: ControlPlane, kube: HttpKube, ours: Process, beside: Process, port: int
     ) -> None:
         self.kube = kube
+        self._processes = (ours, beside)
         self.audit = Audit(plane.audit)
         self.prometheus = f"http://127.0.0.1:{port}"
         self.rollouts = Informer(kube, ROLLOUTS, clock=SystemClock())
@@ -126,12 +127,16 @@ class World:
                 over.set()
 
         self.rollouts.on_change(look)
-        try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                await over.wait()
-        except TimeoutError:
-            failed += sorted(waiting)
+        ends = [asyncio.ensure_future(one.wait()) for one in self._processes]
+        settled = asyncio.ensure_future(over.wait())
+        await asyncio.wait({settled, *ends}, timeout=PATIENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        ended = [one.name for one, end in zip(self._processes, ends, strict=True) if end.done()]
+        for task in (settled, *ends):
+            task.cancel()
         over.set()
+        if ended:
+            raise RuntimeError(f"{' and '.join(ended)} ended by itself in the middle of a measurement")
+        failed += sorted(waiting)
         if failed:
             raise RuntimeError(
                 f"{len(failed)} Rollouts are not Healthy with {image}: {'; '.join(failed[:3])}"
@@ -252,7 +257,8 @@ async def start_standins(children: Supervisor, plane: ControlPlane) -> tuple[Pro
     """The stand-ins, and the port where they are Prometheus."""
     config = plane.kubeconfig(PODS_USER)
     log = plane.folder / "standins.log"
-    process = await children.start([sys.executable, "-m", "bench.cluster.standins", str(config)], log=log)
+    command = [sys.executable, "-m", "bench.cluster.standins", str(config)]
+    process = await children.start(command, log=log, name="the stand-ins")
     await until("the stand-ins run", _came(log, "\n", process))
     return process, int(log.read_text().split()[0])
 
@@ -279,7 +285,7 @@ async def start_controller(
     command += ["--lease-namespace", SYSTEM, "--metrics-address", "127.0.0.1:0", *more]
     log = plane.folder / "controller.log"
     environment = {**os.environ, "SUREFOOT_METRICS_ON_LOOPBACK": "true"}
-    process = await children.start(command, log=log, env=environment)
+    process = await children.start(command, log=log, env=environment, name="the controller")
     await until("the controller leads", _came(log, '"controllers start"', process))
     return process
 
