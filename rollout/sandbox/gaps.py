@@ -231,6 +231,16 @@ _GAPS = (
     ),
     Gap(
         "api",
+        "An item of a list in a strategic patch may say `$patch: merge`, and a JSON patch's test may have no value.",
+        "A cluster answers 500 to the one, and drops the connection of the other.",
+    ),
+    Gap(
+        "api",
+        "Empty maps and lists of built-in kinds (nodeSelector: {}) stay as they were written.",
+        "A cluster leaves them out.",
+    ),
+    Gap(
+        "api",
         "The columns of Tables are described in other words, and discovery tells no storageVersionHash.",
         "`kubectl get` does not show descriptions; the hash is for storage migration.",
     ),

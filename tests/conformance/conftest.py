@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +27,9 @@ from tests.cluster.control_plane import Missing, control_plane
 from tests.conformance.answers import MANAGER_FLAGS
 
 SERVERS = ("sandbox", "kubernetes")
-TIMEOUT = 60
+ATTEMPTS = 300
+TIMEOUT = 300
+"""Seconds for one call of kubectl: a busy machine is slow."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,21 @@ class Kubectl:
             env=self._environment,
         )
         return Background(process)
+
+    def until(self, *args: str) -> None:
+        """Runs kubectl until it succeeds: for what a server does in its own time."""
+        for _ in range(ATTEMPTS):
+            done = subprocess.run(
+                [*self._prefix, *args],
+                capture_output=True,
+                timeout=TIMEOUT,
+                env=self._environment,
+                check=False,
+            )
+            if done.returncode == 0:
+                return
+            time.sleep(0.2)
+        raise AssertionError(f"kubectl {args} has not succeeded once in {ATTEMPTS} times: {done.stderr!r}")
 
     def get(self, *args: str) -> Any:
         return json.loads(self("get", *args, "-o", "json").out)

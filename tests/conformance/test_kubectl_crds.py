@@ -93,6 +93,7 @@ def test_server_side_apply_of_a_custom_resource_tells_conflicts(kubectl, group):
 
 
 def test_explain_and_api_resources_know_the_new_kind(kubectl, group):
+    kubectl.until("get", "--raw", f"/openapi/v3/apis/{group}/v1")  # schemas are published a moment later
     assert "Release" in kubectl("api-resources", f"--api-group={group}").out
     shown = kubectl("explain", f"releases.{group}.spec").out
     assert "tier\t<string>" in shown

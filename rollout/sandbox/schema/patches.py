@@ -22,16 +22,29 @@ Schema = Mapping[str, Any]
 
 
 def merge_patch(obj: Any, patch: Any) -> Any:
-    """RFC 7386: null deletes, objects merge, everything else replaces."""
+    """RFC 7386: null deletes, objects merge, everything else replaces.
+
+    As in kube-apiserver's library, what comes in place of anything but an object is new all the way down: nulls in the
+    objects of its lists are left out, too.
+    """
+    if not isinstance(obj, Mapping):
+        return _without_nulls(patch)
     if not isinstance(patch, Mapping):
         return patch
-    result = dict(obj) if isinstance(obj, Mapping) else {}
+    result = dict(obj)
     for key, value in patch.items():
         if value is None:
             result.pop(key, None)
         else:
             result[key] = merge_patch(result.get(key), value)
     return result
+
+
+def _without_nulls(value: Any) -> Any:
+    """Without the fields that are null; elements of lists may be."""
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(one) for key, one in value.items() if one is not None}
+    return [_without_nulls(one) for one in value] if isinstance(value, list) else value
 
 
 # -- JSON Patch --------------------------------------------------------------------------------
@@ -70,9 +83,9 @@ def _operation(doc: Any, op: Mapping[str, Any]) -> Any:
             # as evanphx/json-patch of kube-apiserver: a field that is missing is added
             if path and not isinstance(_get(doc, path[:-1], op), dict):
                 _get(doc, path, op)
-            return _put(doc, path, clone(_value(op)), op, insert=False)
+            return _put(doc, path, clone(op.get("value")), op, insert=False)
         case "add":
-            return _put(doc, path, clone(_value(op)), op, insert=True)
+            return _put(doc, path, clone(op.get("value")), op, insert=True)
         case "copy":
             start = _pointer(op, "from")
             parent = _get(doc, start[:-1], op)
@@ -98,12 +111,6 @@ def _rejected(op: Mapping[str, Any], why: str) -> Invalid:
     refusal = Invalid("the server rejected our request due to an error in our request", {})
     refusal.add_note(f"{op.get('op')} operation at {op.get('path')!r}: {why}")
     return refusal
-
-
-def _value(op: Mapping[str, Any]) -> Any:
-    if "value" not in op:
-        raise _rejected(op, "the operation has no value")
-    return op["value"]
 
 
 def _pointer(op: Mapping[str, Any], field: str) -> list[str]:
@@ -212,6 +219,8 @@ def _merge_map(obj: Mapping[str, Any], patch: Mapping[str, Any], schema: Schema)
             result[key] = _merge_value(result.get(key), value, _below(schema, key))
     for key, order in patch.items():
         name = key.removeprefix(_ORDER)
+        if name != key and order and isinstance(patch.get(name), list):
+            _check_order(patch[name], _list(order, key), _merge_key(_below(schema, name)))
         if name != key and isinstance(result.get(name), list):
             before = obj.get(name)
             result[name] = _ordered(
@@ -221,6 +230,22 @@ def _merge_map(obj: Mapping[str, Any], patch: Mapping[str, Any], schema: Schema)
                 _merge_key(_below(schema, name)),
             )
     return result
+
+
+def _check_order(items: list[Any], order: list[Any], key: str) -> None:
+    """The items that a patch brings must stand in the order that it asks for."""
+
+    def name(item: Any) -> Any:
+        return item.get(key) if key and isinstance(item, Mapping) else item
+
+    left = [item for item in items if not key or _directive(item) != "delete"]
+    for wanted in order:
+        if left and same(name(left[0]), name(wanted)):
+            left.pop(0)
+    if left:
+        raise Unclassified(
+            f"The order in patch list:\n{go_text(items)}\n doesn't match {_ORDER} list:\n{go_text(order)}\n"
+        )
 
 
 def _retained(obj: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:

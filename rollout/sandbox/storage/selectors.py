@@ -160,7 +160,7 @@ def parse_fields(text: str) -> tuple[tuple[str, str, str], ...]:
     terms = []
     for part in re.findall(r"(?:[^,\\]|\\.)+", text):
         found = re.fullmatch(r"\s*([^=!\s]+)\s*(==|!=|=)(.*)", part, re.DOTALL)
-        if found is None:
+        if found is None or re.search(r"(?<!\\)=", found[3]):
             raise BadRequest(f"invalid selector: '{text}'; can't understand '{part}'")
         value = re.sub(r"\\([\\,=])", r"\1", found[3])
         terms.append((found[1], "!=" if found[2] == "!=" else "=", value))
