@@ -52,6 +52,7 @@ def build(image: str, recipe: Recipe) -> None:
     cache.prune(f"{image}-own", ".tar")
     cache.prune(f"{image}-packages", "")
     cache.prune("base", "")
+    cache.sweep()
 
 
 def bill(image: str, archive: Path) -> str:

@@ -12,8 +12,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rollout.runtime.clock import SystemClock
+
 KEPT = 3
 """Archives of one image that are kept: the newest ones. Who loads an archive has its path from just now."""
+
+
+ABANDONED = 86_400.0
+"""Seconds: no build takes that long."""
 
 
 def folder() -> Path:
@@ -80,6 +86,14 @@ def prune(name: str, suffix: str) -> None:
         else:
             old.unlink(missing_ok=True)
         (folder() / f".{old.name}.lock").unlink(missing_ok=True)
+
+
+def sweep() -> None:
+    """Deletes what killed builders left half-made more than `ABANDONED` seconds ago."""
+    now = SystemClock().now().timestamp()
+    for path in (*folder().glob("partial-*"), *folder().glob("work-*")):
+        if now - path.stat().st_mtime > ABANDONED:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def say(line: str) -> None:
