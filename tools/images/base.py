@@ -13,7 +13,8 @@ from tools.images.archive import CODE, EPOCH, below, write_layer
 
 SUITE = "bookworm"
 """The Debian release, the one that BASE of the Dockerfile names."""
-PACKAGES = ("ca-certificates", "python3")
+# libstdc++6: greenlet, and so locust, is linked with it. BASE of the Dockerfile has it, too.
+PACKAGES = ("ca-certificates", "libstdc++6", "python3")
 _SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/sources.list"))
 # perl-base is essential because maintainer scripts may use it: nothing is installed in a finished image any more.
 _NOT_NEEDED = ("perl", "perl-*", "libperl*", "*-perl", "usrmerge")
