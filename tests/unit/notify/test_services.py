@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import sys
 from typing import Any
 
 import pytest
@@ -264,8 +265,29 @@ async def test_a_message_arrives_over_real_http() -> None:
     assert got.headers["authorization"] == "Bearer T"
 
 
-async def test_apprise_says_when_it_is_not_installed_and_never_the_url() -> None:
+async def test_a_message_arrives_by_apprise() -> None:
+    async with receiving() as receiver:
+        url = receiver.url.replace("http://", "json://")
+        post = TYPES["apprise"].post(note(), {"urls": {"a": f"{url}/hook"}}, "a", "")
+        answer = await send(post, TYPES["apprise"], Failing(NoAnswer("unused")).fetch, [])
+        (got,) = receiver.got
+    assert isinstance(answer, Sent)
+    assert got.path == "/hook"
+    assert got.body["title"]
+    assert got.body["message"]
+
+
+async def test_a_url_that_apprise_cannot_read_is_said_and_not_shown() -> None:
     post = TYPES["apprise"].post(note(), {"urls": {"a": "nope://secret-thing"}}, "a", "")
     answer = await send(post, TYPES["apprise"], Failing(NoAnswer("unused")).fetch, [])
     assert isinstance(answer, Refused)
+    assert "cannot read the URL" in answer.why
     assert "secret-thing" not in answer.why
+
+
+async def test_apprise_says_when_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "apprise", None)
+    post = TYPES["apprise"].post(note(), {"urls": {"a": "json://127.0.0.1:1/"}}, "a", "")
+    answer = await send(post, TYPES["apprise"], Failing(NoAnswer("unused")).fetch, [])
+    assert isinstance(answer, Refused)
+    assert "surefoot[notify]" in answer.why
