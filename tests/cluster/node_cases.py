@@ -15,6 +15,7 @@ from tests.cluster.ground.images import BUSYBOX
 Json = dict[str, Any]
 WAIT = "trap 'exit 0' TERM; touch up; while :; do sleep 0.1; done"
 """Waits, and heeds SIGTERM: a first process that does not say so gets none. The file `up` is there when it does."""
+STARTED = ("Scheduled", "Pulled", "Created", "Started")
 HELD = "surefoot.test/hold"
 """A finalizer, so that a deleted pod can still be looked at when its containers have ended."""
 
@@ -35,9 +36,15 @@ class Case:
     until: Callable[[Json], bool]
     steps: tuple[Step, ...] = ()
     reasons: tuple[str, ...] = ()
-    """Events that must have been told, too."""
+    """Events that must have been told, too, beside those of every start: they may come a moment later."""
+    starts: bool = True
+    """Whether any container starts."""
     finalizers: tuple[str, ...] = ()
     meta: Json = field(default_factory=dict)
+
+    @property
+    def awaited(self) -> set[str]:
+        return {*self.reasons, *(STARTED if self.starts else ())}
 
     def pod(self) -> Json:
         meta = {"name": "web", **self.meta}
@@ -101,7 +108,9 @@ def exists(file: str, **more: Any) -> Json:
 
 
 def case(name: str, until: Callable[[Json], bool], *containers: Json, **more: Any) -> Case:
-    outer = {key: more.pop(key) for key in ("steps", "reasons", "finalizers", "meta") if key in more}
+    outer = {
+        key: more.pop(key) for key in ("steps", "reasons", "finalizers", "meta", "starts") if key in more
+    }
     return Case(name, {"containers": list(containers), **more}, until, **outer)
 
 
@@ -182,14 +191,16 @@ CASES = [
         "a ConfigMap that is missing",
         waits("CreateContainerConfigError"),
         sh(WAIT, envFrom=[{"configMapRef": {"name": "missing"}}]),
-        reasons=("Failed",),
+        reasons=("Scheduled", "Failed"),
+        starts=False,
     ),
     case(
         "a command that does not exist",
         phase("Failed"),
         {**sh(""), "command": ["no-such-command"]},
         restartPolicy="Never",
-        reasons=("Failed",),
+        reasons=("Scheduled", "Pulled", "Created", "Failed"),
+        starts=False,
     ),
     case(
         "one of two containers crashes",
@@ -216,7 +227,7 @@ CASES = [
                 }
             },
         ),
-        reasons=("FailedPostStartHook",),
+        reasons=("FailedPostStartHook", "Killing", "BackOff"),
     ),
     case("a deleted pod that heeds SIGTERM", phase("Succeeded"), sh(WAIT, readinessProbe=exists("up")),
          steps=(Step(ready, "delete"),), finalizers=(HELD,), reasons=("Killing",)),

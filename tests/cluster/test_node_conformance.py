@@ -74,9 +74,9 @@ def real(cluster: AnyCluster, case: Case) -> Json:
 
     def reasons() -> set[str]:
         told = {one["reason"] for one in cluster.get("events", "-n", namespace)["items"]}
-        return told if told >= set(case.reasons) else set()
+        return told if told >= case.awaited else set()
 
-    result = seen(found, until(f"events {case.reasons}", reasons))
+    result = seen(found, until(f"events {case.awaited}", reasons))
     if case.finalizers:
         patch = '{"metadata": {"finalizers": null}}'
         cluster.kubectl("patch", "pod", "web", "-n", namespace, "--type=merge", "-p", patch)
@@ -137,6 +137,6 @@ async def in_the_sandbox(case: Case, folder: Path) -> Json:
 
         def reasons() -> set[str]:
             told = {one["reason"] for one in world.storage.list(EVENTS, "default").items}
-            return told if told >= set(case.reasons) else set()
+            return told if told >= case.awaited else set()
 
         return seen(found, await world.until(reasons))
