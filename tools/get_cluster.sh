@@ -31,4 +31,4 @@ for script in get_kubernetes get_dns get_pause get_gateway get_helm; do
     "$here/$script.sh" >/dev/null
 done
 say "images"
-"$python" -m tools.images controller load demo prometheus envoy gateway >/dev/null
+"$python" -m tools.images controller load injector demo prometheus envoy gateway >/dev/null

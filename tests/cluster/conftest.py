@@ -23,10 +23,6 @@ from tests.cluster.ground.images import busybox
 WHERE = {"own": (needs.missing, own.running), "kind": (kind.missing, kind.running)}
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "cluster: a whole real cluster; run by make test-cluster, as root")
-
-
 @pytest.fixture(scope="session")
 def where() -> str:
     chosen = os.environ.get("CLUSTER", "")
