@@ -139,8 +139,7 @@ class Load:
     async def begun(self, *versions: str) -> None:
         """Waits until exactly these versions answer, and forgets what was before: now it counts."""
         await self.answered_by(*versions)
-        self.answers.clear()
-        self.lost.clear()
+        self.answers, self.lost = Counter(), Counter()
 
     async def answered_by(self, *versions: str) -> None:
         """Waits until exactly these versions answer."""
@@ -159,17 +158,19 @@ class Load:
                 await asyncio.sleep(1 / self._rate)
 
     async def _request(self) -> str:
+        # A request that was sent before `begun` may fail long after it: it counts where it began.
+        answers, lost = self.answers, self.lost
         try:
             async with self._session.get(self._url, headers=self._headers) as answer:
                 await answer.read()
                 version = answer.headers.get("x-version", "")
                 if answer.status != 200 or not version:
-                    self.lost[f"HTTP {answer.status} by {version or 'nobody'}"] += 1
+                    lost[f"HTTP {answer.status} by {version or 'nobody'}"] += 1
                 else:
-                    self.answers[version] += 1
+                    answers[version] += 1
                 return version
         except (aiohttp.ClientError, TimeoutError) as error:
-            self.lost[f"{type(error).__name__}: {error}"] += 1
+            lost[f"{type(error).__name__}: {error}"] += 1
             return ""
 
 
