@@ -100,7 +100,7 @@ async def _apply(action: Action, run_uid: str, kube: Kube) -> None:
         case Scale():
             await _scale(action, kube)
         case AddEphemeralContainer(namespace=namespace, name=name, uid=uid, container=container):
-            # A uid that differs from the live one is refused by the server: a Conflict.
+            # A uid that differs from the live one is refused by the server (as Invalid).
             body = {"metadata": {"uid": uid}, "spec": {"ephemeralContainers": [container]}}
             await kube.patch(PODS, namespace, name, body, type="strategic", subresource="ephemeralcontainers")
 
