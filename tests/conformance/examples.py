@@ -8,9 +8,9 @@ import yaml
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 DEMO = ROOT / "rollout/cli/demo/manifests"
-FOREIGN = ("flagger.app/", "litmuschaos.io/")
-"""APIs of others: these manifests are read by `rollout import`, and served by nobody here."""
-NOT_SERVED = {"CronJob"}
+FOREIGN = ("flagger.app/", "litmuschaos.io/", "kustomize.toolkit.fluxcd.io/")
+"""APIs of others: these manifests are read by `rollout import` or by a GitOps tool, and served by nobody here."""
+NOT_SERVED = {"Application", "CronJob"}
 
 
 def documents(file: Path) -> list[dict[str, Any]]:
