@@ -121,7 +121,8 @@ def _victims(runs: Iterable[ChaosRun]) -> list[Harmed]:
 
 
 def _pods(harmed: Iterable[Harmed]) -> set[str]:
-    """The pods, each once; but those of a scaleDown stand for others, which nobody knows before: they count beside."""
+    """The pods, each once; but those of a scaleDown stand for others, which nobody knows before: they count beside,
+    those of each scaleDown for themselves, as in the run's own limits."""
     found = set()
     for run, victims in harmed:
         scales = {one.name for step in run.spec.steps for one in step.faults if one.scale_down is not None}
@@ -129,8 +130,8 @@ def _pods(harmed: Iterable[Harmed]) -> set[str]:
             name = one.uid or f"{one.namespace}/{one.name}"
             if one.kind == "Pod" and (not one.faults or set(one.faults) - scales):
                 found.add(name)
-            if one.kind == "Pod" and scales & set(one.faults):
-                found.add(f"{run.metadata.uid} scales {name}")
+            if one.kind == "Pod":
+                found |= {f"{run.metadata.uid} {fault} scales {name}" for fault in scales & set(one.faults)}
     return found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from chaos.faults.base import Plain
@@ -152,7 +152,19 @@ def test_no_step_takes_more_than_its_run_declares(
             assert left >= bounds["minReady"], (sizes, name, left)
 
 
+TWICE = ("scaleDown", "shop", "ref", 50, False)
+"""One pod goes for each of the two, whichever they are: one victim stands for both."""
+
+
 @settings(max_examples=150, deadline=None)
+@example(
+    {"web": (1, 0), "shop": (1, 2)},
+    [("podDelete", "web", "ref", 50, False)],
+    [TWICE, TWICE],
+    {"maxPercent": 100, "minReady": 1, "allowTotal": False},
+    100,
+    1,
+)
 @given(sizes, faults, faults, limits, st.integers(10, 100), st.integers(1, 6))
 def test_two_runs_side_by_side_stay_within_the_caps_and_never_share_a_workload(
     sizes: Any, first: Any, second: Any, bounds: dict[str, Any], percent: int, pods: int

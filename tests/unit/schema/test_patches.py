@@ -273,8 +273,16 @@ def test_the_merge_patch_between_two_objects_turns_one_into_the_other(a, b):
     assert merge_patch(a, merge_diff(a, b)) == b
 
 
+DELETING = st.recursive(
+    SCALARS | st.lists(NULL_FREE, max_size=3),
+    lambda inner: st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=6,
+)
+"""What a null in a list becomes depends on what was there before, in kube-apiserver, too."""
+
+
 @LEAN
-@given(OBJECT, st.dictionaries(KEYS, JSON, max_size=4))
+@given(OBJECT, st.dictionaries(KEYS, DELETING, max_size=4))
 def test_merge_patch_applied_twice_is_applied_once(a, patch):
     once = merge_patch(a, patch)
     assert merge_patch(once, patch) == once
