@@ -15,20 +15,23 @@ PATIENCE_SECONDS = 15.0
 class Turns:
     """The turns of all Rollouts, as one process sees them. `identity` is unique to this process and this start of it.
 
-    The first time that a process has something to do for a Rollout it takes the turn at once: whoever had it is most
+    A process that never had the turn of a Rollout takes it as soon as it has something to do: whoever had it is most
     likely the process before it. Who has lost a turn waits, so that two that run side by side do not quarrel.
     """
 
     def __init__(self, clock: Clock, identity: str) -> None:
         self._clock = clock
         self._identity = identity
-        self._met: set[Key] = set()
+        self._had: set[Key] = set()
         self._waiting: dict[Key, tuple[Turn, float]] = {}
 
     def wait(self, seen: Observed) -> float:
         """Seconds until we may act for this Rollout because somebody else has the turn; 0.0 when we may."""
         now, key = turn_of(seen.rollout), seen.key
-        if key not in self._met or now.holder in ("", self._identity):
+        if now.holder == self._identity:
+            self._had.add(key)
+        # To have tried is not enough: another's write may have come first, and nobody may have the turn any more.
+        if key not in self._had or now.holder in ("", self._identity):
             self._waiting.pop(key, None)
             return 0.0
         turn, since = self._waiting.get(key, (None, 0.0))
@@ -39,7 +42,6 @@ class Turns:
 
     def first(self, seen: Observed) -> tuple[Action, ...]:
         """What has to be written before we may act; () when the turn is ours and everything shows it."""
-        self._met.add(seen.key)
         return stamps(seen) if is_ours(seen, self._identity) else taken(seen, self._identity)
 
     def rest(self, key: Key) -> None:
@@ -49,4 +51,4 @@ class Turns:
     def forget(self, key: Key) -> None:
         """The Rollout is gone."""
         self._waiting.pop(key, None)
-        self._met.discard(key)
+        self._had.discard(key)

@@ -44,6 +44,10 @@ EXAMPLES: Mapping[str, str] = {
     "chaos/scale-down.yaml": "test_chaos_examples.py",
     "flagger-canary-parts.yaml": "test_import_flagger.py",
     "flagger-canary.yaml": "test_import_flagger.py",
+    **dict.fromkeys(
+        ("gitops/argocd/application.yaml", "gitops/argocd/argocd-cm.yaml", "gitops/flux/kustomization.yaml"),
+        "../unit/integrations/gitops.py",  # on statuses of whole releases: tests/stories/test_gitops.py
+    ),
     "litmus-chaosengines.yaml": "test_import_litmus.py",
     "load-gate.yaml": "test_load_sandbox.py",
     "load-locustfile.yaml": "test_load_sandbox.py",
@@ -58,7 +62,7 @@ EXAMPLES: Mapping[str, str] = {
     "rollout-workloadref.yaml": HERE,
     "sandbox-images.yaml": HERE,
 }
-"""File -> the module of this directory that applies it and waits for its outcome."""
+"""File -> the module, seen from this directory, that applies it and waits for its outcome."""
 WITHOUT_SUFFIX = {"test_chaos_examples.py"}
 """Modules that name their files without `.yaml`."""
 UNDECIDED = 4

@@ -107,7 +107,12 @@ def _environ() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "KUBECONFIG"}
 
 
-STEPS = tuple(step for weight in (20, 40, 60, 80) for step in ({"setWeight": weight}, pause("1s")))
+STEPS = tuple(
+    step
+    for weight, long in ((20, pause("1s")), (40, pause()), (60, pause("1s")), (80, pause("1s")))
+    for step in ({"setWeight": weight}, long)
+)
+"""The second pause waits for a person: however slow the machine is, the release is under way when a leader ends."""
 
 
 @asynccontextmanager
@@ -118,7 +123,7 @@ async def release_under_way(world: World) -> AsyncIterator[Load]:
     async with Load(world.ground.sandbox.gateway, f"{APP}.{world.namespace}").running() as load:
         await load.begun("v1")
         await world.set_image("v2")
-        await world.until(lambda: world.step() >= 3, "the release is under way")
+        await world.phase("Paused", step=3)
         yield load
 
 
@@ -135,6 +140,13 @@ def tell(text: str) -> None:
     sys.stdout.write(f"{text}\n")
 
 
+async def promoted(world: World) -> None:
+    said = await command(
+        "promote", APP, "-n", world.namespace, KUBECONFIG=str(world.ground.config.directory().kubeconfig)
+    )
+    assert said.code == 0, said.err
+
+
 def holder(world: World) -> str:
     """Who has the turn of the Rollout (docs/decisions/006): the first write of whoever goes on."""
     found = world.informers[ROLLOUTS].store.get(Key(world.namespace, APP))
@@ -147,6 +159,7 @@ async def next_write(world: World, what: str) -> AsyncIterator[None]:
     """What is done inside ends the leader: until somebody else has written, and the release has gone on."""
     before, step, started = holder(world), world.step(), time.perf_counter()
     yield
+    await promoted(world)
     await world.until(lambda: holder(world) != before, "somebody else has the turn")
     tell(f"{what}: the next write came after {time.perf_counter() - started:.1f} s")
     await world.until(lambda: world.step() > step, "the release goes on")
@@ -209,6 +222,7 @@ async def test_a_leader_that_was_frozen_beyond_its_lease_ends_instead_of_writing
         assert await first.ended() == 1
         assert f"the lease {world.namespace}/surefoot-controller was lost" in first.words
         assert "Traceback" not in first.words
+        await promoted(world)
         await finished(world, load)
 
 

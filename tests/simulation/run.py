@@ -88,7 +88,7 @@ class _Noise:
             self._do(command)
             world.rules.by_hand = False
         await world.clock.sleep(min(10.0, max(0.0, start + NOISE_SECONDS - world.clock.monotonic())))
-        self._mend()
+        await self._mend()
 
     def _do(self, command: Command) -> None:
         world = self._world
@@ -163,20 +163,23 @@ class _Noise:
                 self._world.storage.delete(REPLICA_SETS, NAMESPACE, metadata(one)["name"])
                 return
 
-    def _mend(self) -> None:
+    async def _mend(self) -> None:
         """Everything works again: pods, verdicts, the API, the objects that were lost."""
         world = self._world
         world.faults.stop()
         world.judge.verdicts.clear()
         bad = {image for image, how in world.images.items() if how != GOOD}
         world.images.clear()
+        for pod in world.list(PODS):
+            if pod["spec"]["containers"][0]["image"] in bad:
+                world.storage.delete(PODS, NAMESPACE, metadata(pod)["name"])
+        if self._lost:
+            # With what was lost a release goes on: not in the moment in which nobody knows yet that pods are gone.
+            await world.clock.sleep(world.rules.lag)
         world.rules.by_hand = True
         for which in list(self._lost):
             self._find(which)
         world.rules.by_hand = False
-        for pod in world.list(PODS):
-            if pod["spec"]["containers"][0]["image"] in bad:
-                world.storage.delete(PODS, NAMESPACE, metadata(pod)["name"])
         world.edit("web", {"paused": False})
 
 
