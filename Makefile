@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help venv check format test test-cluster cluster-tools bench bench-cluster chart demo demo-chaos helm kind-demo
+.PHONY: help venv check format test test-cluster conformance cluster-tools bench bench-cluster chart demo demo-chaos helm kind-demo
 .PHONY: clean lock prometheus
 
 help:  ## what can be made
@@ -35,7 +35,10 @@ cluster-tools: $(STAMP) prometheus  ## get what the next one needs: packages, Ku
 	@tools/get_cluster.sh $(BIN)/python
 
 test-cluster: cluster-tools  ## the tests on a real Kubernetes without Docker (CLUSTER=kind: on kind); needs root
-	CLUSTER=$(or $(CLUSTER),own) $(BIN)/pytest -n 0 -m cluster tests/cluster tests/conformance
+	CLUSTER=$(or $(CLUSTER),own) $(BIN)/pytest -n 0 -m cluster tests/cluster
+
+conformance: cluster-tools  ## the sandbox's API server and a real kube-apiserver, asked the same
+	$(BIN)/pytest -n 0 -m cluster tests/conformance
 
 helm:  ## build helm into the user's cache, unless it is there (needs Go; a minute)
 	@tools/get_helm.sh >/dev/null
