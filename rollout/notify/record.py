@@ -9,7 +9,7 @@
 
 Keys are only ever set or taken away, never counted up, so writes of two controllers add up instead of fighting. It is
 bounded: what is older than the horizon and not evident in any object goes, and beyond LIMIT the oldest go, with
-`since` moved on so that they cannot be told again. Why it is here and not on the objects: docs/decisions/007.
+`since` moved on so that they cannot be told again. Why it is here and not on the objects: docs/decisions/008-notifications.md.
 """
 
 from __future__ import annotations
