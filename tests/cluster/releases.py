@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import sys
-from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -37,6 +36,7 @@ from tests.cluster import ours
 from tests.cluster.control_plane import ENDS_WITH_PARENT
 from tests.cluster.ground.api import AnyCluster
 from tests.cluster.recording import PATIENCE, Recording
+from tests.flow import Flow
 from tests.sandbox.release_support import APP, Said, command, resource_of
 
 ROOT = Path(__file__).parents[2]
@@ -100,62 +100,20 @@ class Controller:
         return "\n".join(self._log.read_text(errors="replace").splitlines()[-40:])
 
 
-class Load:
-    """Requests at a constant, bounded rate to an address of the cluster, each by a connection of its own.
+class Load(Flow):
+    """Requests to an address of the cluster, each by a connection of its own.
 
     `answers` counts versions; `lost` counts the reasons why a request was not answered with 200.
     """
 
+    patience = PATIENCE
+
     def __init__(self, url: str, host: str = "", rate: float = RATE) -> None:
-        self.answers: Counter[str] = Counter()
-        self.lost: Counter[str] = Counter()
-        self._url, self._rate = url, rate
-        self._headers = {"Host": host} if host else {}
+        super().__init__(url, host, rate)
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[Load]:
+    def _connected(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(force_close=True)
-        timeout = aiohttp.ClientTimeout(total=60)
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout) as self._session:
-            task = asyncio.create_task(self._send_on())
-            try:
-                yield self
-            finally:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-
-    async def sample(self, requests: int, at_once: int = 10) -> Counter[str]:
-        """Who answers a number of requests sent now: version -> count; "" for nobody."""
-        found: Counter[str] = Counter()
-        left = iter(range(requests))
-
-        async def one() -> None:
-            for _ in left:
-                found[await self._request()] += 1
-
-        await asyncio.gather(*(one() for _ in range(at_once)))
-        return found
-
-    async def begun(self, *versions: str) -> None:
-        """Waits until exactly these versions answer, and forgets what was before: now it counts."""
-        await self.answered_by(*versions)
-        self.answers, self.lost = Counter(), Counter()
-
-    async def answered_by(self, *versions: str) -> None:
-        """Waits until exactly these versions answer."""
-        seen: Counter[str] = Counter()
-        try:
-            async with asyncio.timeout(PATIENCE):
-                while (seen := await self.sample(40)).keys() != set(versions):
-                    await asyncio.sleep(0.1)
-        except TimeoutError:
-            raise AssertionError(f"{versions} should answer, not {dict(seen)}; lost {self.lost}") from None
-
-    async def _send_on(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            while True:
-                group.create_task(self._request())
-                await asyncio.sleep(1 / self._rate)
+        return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=60))
 
     async def _request(self) -> str:
         # A request that was sent before `begun` may fail long after it: it counts where it began.

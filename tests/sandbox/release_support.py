@@ -37,6 +37,7 @@ from rollout.runtime.informer import Informer, wait_synced
 from rollout.runtime.kube import Object
 from rollout.sandbox.state import Part
 from rollout.sandbox.supervisor import Sandbox, SandboxConfig, status
+from tests.flow import Flow
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
@@ -131,27 +132,16 @@ async def command(*arguments: str, program: tuple[str, ...] = (), **env: str) ->
 # --- load -------------------------------------------------------------------------------------------
 
 
-class Load:
-    """Requests at a constant, bounded rate through the gateway, until the end of the block.
+class Load(Flow):
+    """Requests through the gateway. `answers` counts (version, HTTP status), `lost` what no version answered."""
 
-    `answers` counts (version, HTTP status); `lost` counts reasons for requests that no version answered.
-    """
+    patience = PATIENCE
 
     def __init__(self, gateway: str, host: str, rate: float = RATE) -> None:
-        self.answers: Counter[tuple[str, int]] = Counter()
-        self.lost: Counter[str] = Counter()
-        self._url, self._host, self._rate = f"{gateway}/api/products", host, rate
-        self._session: aiohttp.ClientSession | None = None
+        super().__init__(f"{gateway}/api/products", host, rate)
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[Load]:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as self._session:
-            task = asyncio.create_task(self._send_on())
-            try:
-                yield self
-            finally:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+    def _connected(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20))
 
     def by_version(self) -> Counter[str]:
         found: Counter[str] = Counter()
@@ -159,40 +149,9 @@ class Load:
             found[version] += count
         return found
 
-    async def sample(self, requests: int, at_once: int = 20) -> Counter[str]:
-        """Who answers a number of requests sent now: version -> count; "" for nobody."""
-        found: Counter[str] = Counter()
-        left = iter(range(requests))
-
-        async def one() -> None:
-            for _ in left:
-                found[await self._request()] += 1
-
-        await asyncio.gather(*(one() for _ in range(at_once)))
-        return found
-
-    async def answered_by(self, *versions: str) -> None:
-        """Wait until exactly these versions answer."""
-        async with asyncio.timeout(PATIENCE):
-            while (await self.sample(60)).keys() != set(versions):
-                await asyncio.sleep(0.1)
-
-    async def begun(self, *versions: str) -> None:
-        """Wait until exactly these versions answer, and forget what was before: now it counts."""
-        await self.answered_by(*versions)
-        self.lost.clear()
-        self.answers.clear()
-
-    async def _send_on(self) -> None:
-        async with asyncio.TaskGroup() as group:
-            while True:
-                group.create_task(self._request())
-                await asyncio.sleep(1 / self._rate)
-
     async def _request(self) -> str:
-        assert self._session is not None
         try:
-            async with self._session.get(self._url, headers={"Host": self._host}) as answer:
+            async with self._session.get(self._url, headers=self._headers) as answer:
                 await answer.read()
                 version = answer.headers.get("x-version", "")
                 if version:
