@@ -12,16 +12,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
-import time
-import traceback
 from collections.abc import Sequence
 
 import msgspec
 
 from bench import results
-from bench.figures import Section, progress, table
+from bench.figures import Figure, Section, progress
 from bench.machine import Machine, machine
 from bench.results import RESULTS
 from rollout.runtime import logs
@@ -36,6 +33,11 @@ SUBJECTS = {
     "commands": "Start-up of the command line",
 }
 """Module of this package -> what it measures. Each has `measure() -> list[Figure]`."""
+WORDS = (
+    "Figures are medians where there were several runs. Load of other work on the machine makes everything",
+    "slower: a load average near or above the number of cores before a section means that its figures are noisy",
+    "and too high. CPU times suffer less than wall times. Goals are from issue 3 and hold for an idle machine.",
+)
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,15 +52,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     where = machine()
-    sections: list[Section] = []
-    failed: list[str] = []
-    for name in options.only or SUBJECTS:
-        try:
-            sections.append(_section(name))
-        except Exception:  # noqa: BLE001 - the other subjects can still be measured
-            traceback.print_exc()
-            progress(f"{name}: FAILED, see above")
-            failed.append(name)
+    sections, failed = results.measured(options.only or SUBJECTS, SUBJECTS, _measure)
     found = Results(machine=where, sections=tuple(sections), failed=tuple(failed))
     sys.stdout.write(_json(found) if options.output == "json" else markdown(found))
     if failed:
@@ -77,15 +71,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _section(name: str) -> Section:
-    progress(f"{name}: begins")
-    load, started = os.getloadavg()[0], time.perf_counter()
-    figures = importlib.import_module(f"bench.{name}").measure()
-    seconds = time.perf_counter() - started
-    progress(f"{name}: {seconds:.0f} s")
-    return Section(
-        name=name, about=SUBJECTS[name], seconds=round(seconds, 1), load=load, figures=tuple(figures)
-    )
+def _measure(name: str) -> Sequence[Figure]:
+    found: Sequence[Figure] = importlib.import_module(f"bench.{name}").measure()
+    return found
 
 
 def _json(found: Results) -> str:
@@ -94,26 +82,7 @@ def _json(found: Results) -> str:
 
 def markdown(found: Results) -> str:
     """The chapter that is kept in RESULTS.md."""
-    on = found.machine
-    lines = [
-        TITLE,
-        "",
-        f"By `make bench` on {on.date}, commit {on.commit}.",
-        *results.about(on),
-        "",
-        "Figures are medians where there were several runs. Load of other work on the machine makes everything",
-        "slower: a load average near or above the number of cores before a section means that its figures are noisy",
-        "and too high. CPU times suffer less than wall times. Goals are from issue 3 and hold for an idle machine.",
-    ]
-    for one in found.sections:
-        lines += [
-            "",
-            f"## {one.name}",
-            f"{one.about}. Took {one.seconds:.0f} s, load before {one.load:.1f}.",
-            "",
-        ]
-        lines += table(one.figures)
-    return "\n".join(lines) + "\n"
+    return results.chapter(TITLE, "make bench", found.machine, WORDS, found.sections)
 
 
 if __name__ == "__main__":

@@ -11,20 +11,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import signal
 import sys
 import tempfile
-import time
-import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from bench import results
 from bench.cluster import failing, idle, profile, wave
 from bench.cluster.world import world
-from bench.figures import Figure, Section, progress, table
-from bench.machine import Machine, machine
+from bench.figures import Figure, progress
+from bench.machine import machine
 from rollout.runtime import logs
 
 TITLE = "# On a real control plane"
@@ -34,6 +31,18 @@ ABOUT = {
     "failing": "Canaries that fail their analysis at the same moment",
     "idle": "Rollouts at rest",
 }
+WORDS = (
+    "etcd, kube-apiserver and kube-controller-manager 1.34 with RBAC and an audit log, our controller with the",
+    "chart's roles, and a stand-in that turns pods Ready at once, all on this machine. A canary has 3 replicas, Istio",
+    "subsets, and the steps 20, pause 2 s, 50, analysis of three samples a second apart; its old pods stay. Requests",
+    "are counted in the audit log, watches left out; kube-controller-manager's own bound on requests is lifted.",
+    "Of a canary's requests about 24 are kube-controller-manager's and the kubelet's, whatever the controller:",
+    "its pods, their status, that of their ReplicaSet, and the endpoints of their Service. Ours that no safe way",
+    "saves are about 29: six decisions, each recorded before it is carried out, and seven times the status that",
+    "says so; four moves of traffic and two bindings; three sizes of the ReplicaSet; a run with its three samples.",
+    "The rest are Events, which other programs read one by one: they are told together only in a crowd.",
+    '"Today" is what issue 5 says that users run, measured on two such cores. Goals are from that issue.',
+)
 SMALL, LARGE = (1, 100), 300
 
 
@@ -79,63 +88,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     only = parser.parse_args(arguments).only
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended, too
     where = machine()
-    sections: list[Section] = []
-    failed = False
-    for name in only or SUBJECTS:
-        try:
-            sections.append(_section(name))
-        except Exception:  # noqa: BLE001 - the other subjects can still be measured
-            traceback.print_exc()
-            progress(f"{name}: FAILED, see above")
-            failed = True
-    text = chapter(where, sections)
+    sections, failed = results.measured(
+        only or SUBJECTS, ABOUT, lambda name: asyncio.run(_awaited(SUBJECTS[name]()))
+    )
+    text = results.chapter(TITLE, "make bench-cluster", where, WORDS, sections)
     sys.stdout.write(text)
     if not only and not failed:
         progress(f"written: {results.keep(TITLE, text)}")
-    return int(failed)
-
-
-def _section(name: str) -> Section:
-    progress(f"{name}: begins")
-    load, started = os.getloadavg()[0], time.perf_counter()
-    found = asyncio.run(_awaited(SUBJECTS[name]()))
-    seconds = time.perf_counter() - started
-    progress(f"{name}: {seconds:.0f} s")
-    return Section(name=name, about=ABOUT[name], seconds=round(seconds, 1), load=load, figures=tuple(found))
+    return int(bool(failed))
 
 
 async def _awaited(measuring: Awaitable[list[Figure]]) -> list[Figure]:
     return await measuring
-
-
-def chapter(on: Machine, sections: Sequence[Section]) -> str:
-    """The chapter that is kept in RESULTS.md."""
-    lines = [
-        TITLE,
-        "",
-        f"By `make bench-cluster` on {on.date}, commit {on.commit}.",
-        *results.about(on),
-        "",
-        "etcd, kube-apiserver and kube-controller-manager 1.34 with RBAC and an audit log, our controller with the",
-        "chart's roles, and a stand-in that turns pods Ready at once, all on this machine. A canary has 3 replicas, Istio",
-        "subsets, and the steps 20, pause 2 s, 50, analysis of three samples a second apart; its old pods stay. Requests",
-        "are counted in the audit log, watches left out; kube-controller-manager's own bound on requests is lifted.",
-        "Of a canary's requests about 24 are kube-controller-manager's and the kubelet's, whatever the controller:",
-        "its pods, their status, that of their ReplicaSet, and the endpoints of their Service. Ours that no safe way",
-        "saves are about 29: six decisions, each recorded before it is carried out, and seven times the status that",
-        "says so; four moves of traffic and two bindings; three sizes of the ReplicaSet; a run with its three samples.",
-        "The rest are Events, which other programs read one by one: they are told together only in a crowd.",
-        '"Today" is what issue 5 says that users run, measured on two such cores. Goals are from that issue.',
-    ]
-    for one in sections:
-        lines += [
-            "",
-            f"## {one.name}",
-            f"{one.about}. Took {one.seconds:.0f} s, load before {one.load:.1f}.",
-            "",
-        ]
-        lines += table(one.figures)
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
