@@ -19,6 +19,10 @@ from rollout.sandbox.mesh.push import Pusher
 from rollout.sandbox.mesh.render import Rendered, render
 
 
+REST = 0.01
+"""Seconds between two calls of one client under `load`."""
+
+
 class Server:
     """An HTTP/1.1 server on loopback that answers with its name, after `gate` opens if there is one."""
 
@@ -123,13 +127,19 @@ async def running_mesh(root: Path, snapshot: Snapshot) -> AsyncIterator[Mesh]:
         await admin.close()
 
 
-async def load(call: Callable[[], object], *, clients: int, until: asyncio.Event, most: int = 20_000) -> list:
-    """Closed-loop clients until `until` is set: all results, at most `most`."""
+async def load(call: Callable[[], object], *, clients: int, until: asyncio.Event, most: int = 60_000) -> list:
+    """Clients that call one after the other until `until` is set: all results.
+
+    Each rests a little between its calls, so that the load lasts for as long as a busy machine needs; a test
+    whose load has ended must not go on as if there were one, so it fails here.
+    """
     results: list = []
 
     async def client() -> None:
-        while not until.is_set() and len(results) < most:
+        while not until.is_set():
+            assert len(results) < most, f"the load has ended after {most} calls"
             results.append(await call())  # type: ignore[misc]
+            await asyncio.sleep(REST)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(clients):
