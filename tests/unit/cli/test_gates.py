@@ -173,6 +173,28 @@ def test_an_old_report_goes_before_anybody_waits_and_the_summary_stays(tmp_path)
     assert summary.read_text() == "of an earlier step\n"
 
 
+def test_the_summary_of_earlier_steps_is_never_removed_however_its_path_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    summary = tmp_path / "summary.md"
+    summary.write_text("of an earlier step\n")
+    Files("gates.xml", "./summary.md", "notes.txt").check()
+    for same in ("summary.md", "./summary.md", str(summary)):
+        with pytest.raises(Failure, match="two reports") as caught:
+            Files(junit=same, summary="./summary.md").check()
+        assert caught.value.code == USAGE
+    assert summary.read_text() == "of an earlier step\n"
+
+
+def test_several_reports_may_go_to_one_device():
+    Files("/dev/null", "/dev/null", "/dev/null").check()
+
+
+def test_an_old_report_that_cannot_be_removed_is_a_usage_error():
+    with pytest.raises(Failure, match="cannot replace the old report /proc/self/comm") as caught:
+        Files(junit="/proc/self/comm").check()  # can be written to and not removed, by root neither
+    assert caught.value.code == USAGE
+
+
 @pytest.mark.parametrize("path", ["no/such/folder/gates.xml", "."])
 def test_a_file_that_cannot_be_written_is_told_before_anybody_waits(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

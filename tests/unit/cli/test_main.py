@@ -12,6 +12,10 @@ from rollout.sandbox.state import DEFAULT_NAME
 from tests.unit.validate.examples import FOLDER
 
 HEAVY = ("rich", "yaml", "asyncio", "pydantic", "kubernetes", "msgspec", "ssl", "http.client")
+CONFIG = (
+    "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:9'}}]\n"
+    "contexts: [{name: x, context: {cluster: c}}]\ncurrent-context: x\n"
+)
 
 
 def modules_after(*arguments):
@@ -45,13 +49,24 @@ def test_help_of_groups_imports_nothing_heavy_either(words):
 @pytest.mark.parametrize("words", [["get", "a"], ["chaos", "list"], ["chaos", "get", "a"], ["chaos", "halt"]])
 def test_asking_a_cluster_imports_neither_asyncio_nor_pydantic_nor_rich(words, tmp_path):
     config = tmp_path / "config"
-    config.write_text(
-        "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:9'}}]\n"
-        "contexts: [{name: x, context: {cluster: c}}]\ncurrent-context: x\n"
-    )
+    config.write_text(CONFIG)
     modules, _ = modules_after(*words, "--kubeconfig", str(config))
 
     assert not modules & {"rich", "asyncio", "pydantic", "kubernetes"}
+
+
+def test_a_status_without_files_for_a_pipeline_does_not_import_what_writes_them(tmp_path):
+    config = tmp_path / "config"
+    config.write_text(CONFIG)
+    modules, _ = modules_after("status", "a", "--kubeconfig", str(config))
+
+    assert "rollout.cli.filed" in modules
+    assert not modules & {
+        "rollout.cli.gates",
+        "rollout.cli.report",
+        "rollout.plan.runs",
+        "xml.etree.ElementTree",
+    }
 
 
 def test_every_command_has_help_with_examples(capsys):
