@@ -14,6 +14,7 @@ import msgspec
 from rollout.api.meta import pause_seconds, time_of
 from rollout.api.rollout import WORKLOAD_GENERATION, Rollout
 from rollout.cli import exits
+from rollout.core import pauses
 
 HELD = "held by ChaosSwitch "
 """How the controller's message begins when releases are held (`chaos.plan.switch.releases_held`)."""
@@ -100,17 +101,7 @@ def needs_person(rollout: Rollout) -> bool:
     """Whether a paused Rollout goes on only when somebody promotes it (a timed pause ends by itself)."""
     if rollout.spec.paused or not rollout.status.pause_conditions:
         return True
-    canary, blue_green = rollout.spec.strategy.canary, rollout.spec.strategy.blue_green
-    match rollout.status.pause_conditions[0].reason:
-        case "CanaryPauseStep" if canary is not None:
-            index = rollout.status.current_step_index or 0
-            pause = canary.steps[index].pause if index < len(canary.steps) else None
-            return pause is None or pause.duration is None
-        case "BlueGreenPause" if blue_green is not None:
-            timed = bool(blue_green.auto_promotion_seconds) and blue_green.auto_promotion_enabled is not False
-            return not timed
-        case _:
-            return True
+    return pauses.length(rollout, rollout.status.pause_conditions[0].reason) is None
 
 
 def held(rollout: Rollout) -> bool:
@@ -120,13 +111,10 @@ def held(rollout: Rollout) -> bool:
 
 def pause_ends(rollout: Rollout) -> datetime | None:
     """When a timed pause ends; None when a person has to end it, or nothing is paused."""
-    status, canary = rollout.status, rollout.spec.strategy.canary
+    status = rollout.status
     if not status.pause_conditions or needs_person(rollout):
         return None
-    blue_green, index = rollout.spec.strategy.blue_green, status.current_step_index or 0
-    length: int | str | None = blue_green.auto_promotion_seconds if blue_green is not None else None
-    if canary is not None and index < len(canary.steps) and (pause := canary.steps[index].pause):
-        length = pause.duration
+    length = pauses.length(rollout, status.pause_conditions[0].reason)
     try:
         started = time_of(status.pause_conditions[0].start_time)
         return started + timedelta(seconds=pause_seconds(length)) if started and length is not None else None

@@ -14,8 +14,11 @@ from typing import Any, Literal
 
 import msgspec
 
+from rollout.api.codec import view
 from rollout.api.meta import metadata, time_of
-from rollout.api.rollout import REVISION, WORKLOAD_GENERATION
+from rollout.api.rollout import REVISION, WORKLOAD_GENERATION, Rollout
+from rollout.core import pauses
+from rollout.errors import InvalidSpec
 
 Object = Mapping[str, Any]
 Severity = Literal["info", "success", "warning", "error"]
@@ -154,7 +157,7 @@ def _pauses(obj: Object, status: Object) -> Iterator[Occurrence]:
         yield Occurrence(
             "RolloutPaused", f"paused/{own}", f"Rollout {name} is paused ({reason})", "warning", at
         )
-        if _waits_for_a_person(obj, status, str(reason)):
+        if _waits_for_a_person(obj, str(reason)):
             yield Occurrence(
                 "RolloutWaitingForApproval",
                 f"approval/{own}",
@@ -164,16 +167,12 @@ def _pauses(obj: Object, status: Object) -> Iterator[Occurrence]:
             )
 
 
-def _waits_for_a_person(obj: Object, status: Object, reason: str) -> bool:
-    """Whether no clock ends this pause."""
-    if reason == "InconclusiveAnalysisRun":
+def _waits_for_a_person(obj: Object, reason: str) -> bool:
+    """Whether no clock ends this pause. A Rollout that cannot be read is not carried on, so only a person ends its."""
+    try:
+        return pauses.length(view(obj, Rollout), reason) is None
+    except InvalidSpec:
         return True
-    if reason == "BlueGreenPause":
-        strategy = _map(_map(_map(obj.get("spec")).get("strategy")).get("blueGreen"))
-        return not strategy.get("autoPromotionSeconds")
-    index, steps = status.get("currentStepIndex"), _steps(obj)
-    step = steps[index] if isinstance(index, int) and 0 <= index < len(steps) else {}
-    return isinstance(step, Mapping) and "pause" in step and not _map(step["pause"]).get("duration")
 
 
 def _abort(obj: Object, status: Object, progressing: Object) -> Iterator[Occurrence]:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from rollout.api.rollout import (
-    BlueGreenStrategy,
-    RolloutAnalysis,
-)
+from rollout.api.meta import pause_seconds
+from rollout.api.rollout import BlueGreenStrategy, RolloutAnalysis
 from rollout.api.workload import ReplicaSet
+from rollout.core import pauses
 from rollout.core.desired import Desired
 from rollout.core.observed import Observed, available, hash_label, saturated, settled, wanted
 from rollout.plan import runs
@@ -21,8 +20,6 @@ from rollout.plan.lifecycle import fast_rollback, within_rollback_window
 from rollout.plan.sets import abort_delay, bindings, kept, made, retire_older, scale_down_delay
 from rollout.plan.steps import overruled
 from rollout.traffic.services import selected_hash
-
-PAUSE = "BlueGreenPause"
 
 
 def decide(seen: Observed, draft: Draft, strategy: BlueGreenStrategy) -> Desired:
@@ -194,17 +191,16 @@ class _BlueGreen:
 
     def _waited(self) -> bool:
         draft = self._draft
-        by_hand = self._strategy.auto_promotion_enabled is False
-        seconds = 0 if by_hand else self._strategy.auto_promotion_seconds or 0
-        if not by_hand and not seconds:
+        length = pauses.length(self._seen.rollout, pauses.BLUE_GREEN)
+        if length == 0:
             return True
-        started = draft.paused_for(PAUSE)
+        started = draft.paused_for(pauses.BLUE_GREEN)
         if started is None:
-            draft.pause(PAUSE)
-            started = draft.paused_for(PAUSE) or draft.now
-        if by_hand:
+            draft.pause(pauses.BLUE_GREEN)
+            started = draft.paused_for(pauses.BLUE_GREEN) or draft.now
+        if length is None:
             return False
-        end = started + timedelta(seconds=seconds)
+        end = started + timedelta(seconds=pause_seconds(length))
         if draft.now >= end:
             draft.unpause()
             return True

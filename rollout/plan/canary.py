@@ -16,12 +16,13 @@ from rollout.api.workload import ReplicaSet
 from rollout.core.capacity import least_ready, pods_for, surge_and_unavailable
 from rollout.core.desired import Desired, Traffic
 from rollout.core.observed import Observed, available, hash_label, saturated, settled, wanted
+from rollout.core.pauses import INCONCLUSIVE
 from rollout.plan import runs
 from rollout.plan.draft import Draft
 from rollout.plan.lifecycle import within_rollback_window
 from rollout.plan.replicas import Count, next_counts, split
 from rollout.plan.sets import abort_delay, bindings, kept, made, retire_older, scale_down_delay
-from rollout.plan.steps import INCONCLUSIVE, StepContext, advance
+from rollout.plan.steps import StepContext, advance
 from rollout.traffic.base import Live
 from rollout.traffic.services import selected_hash
 

@@ -11,13 +11,11 @@ from rollout.api.meta import pause_seconds
 from rollout.api.rollout import Step
 from rollout.core.capacity import least_ready, pods_for, surge_and_unavailable
 from rollout.core.observed import Observed, saturated, wanted
+from rollout.core.pauses import CANARY_STEP, INCONCLUSIVE
 from rollout.plan import runs
 from rollout.plan.draft import Draft
 from rollout.plan.replicas import split
 from rollout.traffic.base import Live
-
-PAUSE_STEP = "CanaryPauseStep"
-INCONCLUSIVE = "InconclusiveAnalysisRun"
 
 
 class StepContext(msgspec.Struct):
@@ -139,13 +137,13 @@ class Pause:
         seconds = None if self._duration is None else pause_seconds(self._duration)
         if seconds is not None and seconds <= 0:
             return True
-        started = draft.paused_for(PAUSE_STEP)
+        started = draft.paused_for(CANARY_STEP)
         if started is None:
             if draft.resumed_by_hand():
                 draft.unpause()
                 return True
-            draft.pause(PAUSE_STEP)
-            started = draft.paused_for(PAUSE_STEP) or draft.now
+            draft.pause(CANARY_STEP)
+            started = draft.paused_for(CANARY_STEP) or draft.now
         if seconds is None:
             return False
         end = started + timedelta(seconds=seconds)

@@ -30,13 +30,13 @@ from rollout.api.rollout import HASH_LABEL, REVISION, SCALE_DOWN_DEADLINE, Rollo
 from rollout.api.workload import ReplicaSet, Service
 from rollout.core.invariants import Picture, Version, violations
 from rollout.core.observed import Observed, hash_label
+from rollout.core.pauses import CANARY_STEP, INCONCLUSIVE
 from rollout.core.references import references
 from rollout.core.workload import RESOURCES, filled, ref_of, remembered
 from rollout.errors import ApiError, InvalidSpec
 from rollout.plan import safety
 from rollout.plan.references import route_keys, router_for
 from rollout.plan.runs import RUN_TYPE, STEP_INDEX, SUPERSEDED
-from rollout.plan.steps import INCONCLUSIVE, PAUSE_STEP
 from rollout.runtime.clock import Clock
 from rollout.runtime.kube import Object
 from rollout.sandbox.storage import Storage
@@ -363,4 +363,4 @@ class Rules:
 
 
 def _is_paused(rollout: Rollout) -> bool:
-    return any(one.reason == PAUSE_STEP for one in rollout.status.pause_conditions)
+    return any(one.reason == CANARY_STEP for one in rollout.status.pause_conditions)

@@ -63,6 +63,24 @@ def test_a_pause_without_an_end_waits_for_approval(step: dict[str, Any], *, told
     assert ("RolloutWaitingForApproval" in reasons(obj)) is told
 
 
+@pytest.mark.parametrize(
+    ("strategy", "told"),
+    [
+        ({"autoPromotionEnabled": False}, True),
+        ({"autoPromotionEnabled": False, "autoPromotionSeconds": 30}, True),
+        ({"autoPromotionSeconds": 30}, False),
+        ({"autoPromotionSeconds": "soon"}, True),  # cannot be read, so nothing goes on
+    ],
+)
+def test_a_blue_green_that_only_a_person_promotes_waits_for_approval(
+    strategy: dict[str, Any], *, told: bool
+) -> None:
+    obj = rollout(pauseConditions=[{"reason": "BlueGreenPause", "startTime": T1}])
+    obj["spec"]["strategy"] = {"blueGreen": {"activeService": "web", **strategy}}
+    assert "RolloutPaused" in reasons(obj)
+    assert ("RolloutWaitingForApproval" in reasons(obj)) is told
+
+
 def test_an_inconclusive_analysis_waits_for_approval() -> None:
     obj = rollout(pauseConditions=[{"reason": "InconclusiveAnalysisRun", "startTime": T1}])
     assert "RolloutWaitingForApproval" in reasons(obj)
