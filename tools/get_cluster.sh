@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Gets everything that the tests on a real cluster need and that is not there yet: get_cluster.sh [PYTHON]
 #
-# Debian packages (by apt-get, as root), Kubernetes, CoreDNS, the pause program, Envoy Gateway and helm (built with Go),
+# Debian packages (by apt-get, as root), Kubernetes, etcd, CoreDNS, the pause program, Envoy Gateway and helm (built with Go),
 # and images (made with mmdebstrap, as root). The first time takes about ten minutes on two cores; then seconds.
 set -euo pipefail
 here="$(cd "$(dirname "$0")" && pwd)"
 python="${1:-.venv/bin/python}"
 packages=(
-    busybox-static conntrack containerd containernetworking-plugins etcd-server iptables mmdebstrap runc
+    busybox-static conntrack containerd containernetworking-plugins iptables mmdebstrap runc
 )
 
 say() { printf 'cluster: %s\n' "$*" >&2; }
@@ -27,7 +27,7 @@ if [ "${#missing[@]}" -gt 0 ]; then
     # What they would start by themselves is not wanted here; the tests start their own.
     DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >&2
 fi
-for script in get_kubernetes get_dns get_pause get_gateway get_helm; do
+for script in get_kubernetes get_etcd get_dns get_pause get_gateway get_helm; do
     "$here/$script.sh" >/dev/null
 done
 say "images"

@@ -3,7 +3,7 @@
     python -m bench.cluster                    # all, and RESULTS.md
     python -m bench.cluster --only waves       # some of it, printed only (repeat --only for more)
 
-Needs the programs of tools/get_kubernetes.sh and etcd. Exit code 1 when a measurement failed; a missed goal is told
+Needs the programs of tools/get_kubernetes.sh and tools/get_etcd.sh. Exit code 1 when a measurement failed; a missed goal is told
 in the table and is no failure: the machine may be busy, and timings are no tests.
 """
 

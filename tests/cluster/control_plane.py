@@ -27,6 +27,7 @@ import yaml
 
 from rollout.runtime.clock import SystemClock
 from tests.cluster.certificates import Authority, Pair
+from tests.cluster.ground.needs import built
 
 ROOT = Path(__file__).parents[2]
 LOOPBACK = "127.0.0.1"
@@ -53,15 +54,13 @@ class Died(RuntimeError):
     """A program ended or never became ready. The message has the last lines of its log."""
 
 
-def programs(name: str = "kube-apiserver") -> Path:
-    """The folder of Kubernetes' programs. Missing when they have not been built, or etcd is not installed."""
-    if shutil.which("etcd") is None:
-        raise Missing("there is no etcd on PATH: apt-get install etcd-server")
-    script = ROOT / "tools" / "get_kubernetes.sh"
-    found = subprocess.run([script, "--if-there"], check=False, capture_output=True, text=True)
-    if found.returncode:
-        raise Missing(f"{name} has not been built: tools/get_kubernetes.sh")
-    return Path(found.stdout.strip())
+def programs() -> tuple[Path, Path]:
+    """The folder of Kubernetes' programs, and etcd. Missing when they have not been built."""
+    kubernetes, etcd = built("get_kubernetes.sh"), built("get_etcd.sh")
+    if kubernetes is None or etcd is None:
+        script = "get_kubernetes.sh" if kubernetes is None else "get_etcd.sh"
+        raise Missing(f"the control plane has not been built: tools/{script}")
+    return kubernetes, etcd
 
 
 def free_port() -> int:
@@ -133,12 +132,12 @@ class ControlPlane:
         return path
 
 
-def etcd_argv(folder: Path, client: int, peer: int) -> list[str]:
+def etcd_argv(binary: Path, folder: Path, client: int, peer: int) -> list[str]:
     """etcd for one test: without fsync, for nothing of it shall outlive the machine."""
     urls = f"http://{LOOPBACK}:{client}"
     peers = f"http://{LOOPBACK}:{peer}"
     return [
-        "etcd",
+        str(binary),
         f"--data-dir={folder / 'etcd'}",
         f"--listen-client-urls={urls}",
         f"--advertise-client-urls={urls}",
@@ -146,10 +145,6 @@ def etcd_argv(folder: Path, client: int, peer: int) -> list[str]:
         f"--initial-advertise-peer-urls={peers}",
         f"--initial-cluster=default={peers}",
         "--unsafe-no-fsync",
-        # kube-apiserver asks an etcd of 3.4.25 or later for this. Debian's is older, and without it a watch that
-        # names no version fails after three seconds with "Too large resource version".
-        "--experimental-watch-progress-notify-interval=100ms",
-        "--logger=zap",
         "--log-level=warn",
     ]
 
@@ -234,14 +229,14 @@ def control_plane(
 
     Raises Missing when a program is not there, Died when one does not come up.
     """
-    binaries = programs()
+    binaries, etcd = programs()
     folder.mkdir(parents=True, exist_ok=True)
     plane = None
     started: list[Program] = []
     try:
         for attempt in range(ATTEMPTS):
             try:
-                plane = _begun(binaries, folder, started)
+                plane = _begun(binaries, etcd, folder, started)
                 break
             except Died:
                 # A free port may be taken by somebody else before we are there.
@@ -265,11 +260,11 @@ def control_plane(
         _stopped(started)
 
 
-def _begun(binaries: Path, folder: Path, started: list[Program]) -> ControlPlane:
+def _begun(binaries: Path, etcd: Path, folder: Path, started: list[Program]) -> ControlPlane:
     authority = Authority(folder / "certificates")
     client, peer, port = free_port(), free_port(), free_port()
     plane = ControlPlane(folder, LOOPBACK, port, authority)
-    started.append(Program("etcd", etcd_argv(folder, client, peer), folder))
+    started.append(Program("etcd", etcd_argv(etcd, folder, client, peer), folder))
     argv = apiserver_argv(
         binaries / "kube-apiserver",
         folder,

@@ -1,6 +1,6 @@
 """The controller before a real API server with RBAC: what is not granted is said, done without, and healed by granting it.
 
-Needs etcd and Kubernetes' programs (tools/get_kubernetes.sh) and helm, and no node; skipped without them.
+Needs Kubernetes' programs and etcd (tools/get_kubernetes.sh, tools/get_etcd.sh) and helm, and no node; skipped without them.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def kubectl_binary() -> str:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "cluster: runs against a real Kubernetes (tools/get_kubernetes.sh, etcd)"
+        "markers", "cluster: runs against a real Kubernetes (tools/get_kubernetes.sh, tools/get_etcd.sh)"
     )
 
 

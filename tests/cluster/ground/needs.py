@@ -10,7 +10,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[3]
 CNI = Path("/usr/lib/cni")
 PACKAGES = {
-    "etcd": "etcd-server",
     "containerd": "containerd",
     "ctr": "containerd",
     "runc": "runc",
@@ -26,6 +25,7 @@ PACKAGES = {
 PLUGINS = ("bridge", "host-local", "loopback", "portmap")
 BUILT = {
     "Kubernetes": "get_kubernetes.sh",
+    "etcd": "get_etcd.sh",
     "pause": "get_pause.sh",
     "CoreDNS": "get_dns.sh",
 }

@@ -95,7 +95,7 @@ def start(place: Place) -> list[Program]:
     plane = ControlPlane(folder, place.node_address, API_PORT, authority)
     plane.kubeconfig()
     started = [
-        Program("etcd", etcd_argv(folder, ETCD_PORT, ETCD_PORT + 1), folder),
+        Program("etcd", etcd_argv(required("get_etcd.sh"), folder, ETCD_PORT, ETCD_PORT + 1), folder),
         Program(
             "containerd",
             ["containerd", "--config", _file(place, "containerd.toml", settings.containerd(place))],
