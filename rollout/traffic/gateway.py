@@ -16,18 +16,18 @@ from typing import Any
 
 import msgspec
 
-from rollout.api.meta import Key, metadata
+from rollout.api.meta import Key
 from rollout.api.resources import HTTP_ROUTES
 from rollout.api.rollout import CanaryStrategy, Rollout
 from rollout.core.actions import PatchRoute
 from rollout.core.observed import Observed, RouteKey
 from rollout.core.problem import Problem, invalid
 from rollout.core.references import HTTPRouteRef, http_routes
+from rollout.core.served import unserved
 from rollout.traffic.base import Live
 from rollout.traffic.patches import add, listed, patch_route
 from rollout.traffic.services import selected_hash
 
-GROUP = "gateway.networking.k8s.io"
 Object = Mapping[str, Any]
 
 
@@ -183,64 +183,6 @@ class GatewayRouter:
                     f"{shown} sends requests to a third backend, so that weights would be no percentages",
                     "give it weight 0, or a rule of its own",
                 )
-
-
-def unserved(route: Object) -> str:
-    """Why not every parent serves this generation of an HTTPRoute, in words; "" when all do.
-
-    Only what the parents in the spec say counts: entries that others have left in the status do not.
-    """
-    namespace, generation = str(metadata(route).get("namespace")), metadata(route).get("generation") or 1
-    parents = [one for one in (route.get("spec") or {}).get("parentRefs") or () if isinstance(one, Mapping)]
-    if not parents:
-        return "it has no parentRefs, so no Gateway takes it"
-    said: dict[tuple[Any, ...], list[Object]] = {}
-    for entry in (route.get("status") or {}).get("parents") or ():
-        if isinstance(entry, Mapping) and isinstance(entry.get("parentRef"), Mapping):
-            said.setdefault(_parent(entry["parentRef"], namespace), []).append(entry)
-    for parent in parents:
-        shown = f'{parent.get("kind") or "Gateway"} "{parent.get("name")}"'
-        entries = said.get(_parent(parent, namespace))
-        if not entries:
-            return f"{shown} says nothing of it; see that it exists and that its controller runs"
-        for entry in entries:
-            if why := _refused(entry, int(generation)):
-                return f"{shown}: {why}"
-    return ""
-
-
-def _refused(entry: Object, generation: int) -> str:
-    """Why one entry of `status.parents` does not say that this generation is served."""
-    conditions = {one.get("type"): one for one in entry.get("conditions") or () if isinstance(one, Mapping)}
-    for kind in ("Accepted", "ResolvedRefs"):
-        condition = conditions.get(kind)
-        if condition is None:
-            return f"it has no condition {kind}"
-        if int(condition.get("observedGeneration") or 0) < generation:
-            return f"{kind} does not speak of generation {generation} yet"
-        if condition.get("status") != "True":
-            return f"not {kind}: {_words(condition)}"
-    partial = conditions.get("PartiallyInvalid") or {}
-    if partial.get("status") == "True":
-        return f"PartiallyInvalid: {_words(partial)}"  # some rules are left out, or as they were before
-    return ""
-
-
-def _words(condition: Object) -> str:
-    return ", ".join(str(condition[part]) for part in ("reason", "message") if condition.get(part))
-
-
-def _parent(ref: Object, namespace: str) -> tuple[Any, ...]:
-    """A parentRef with its defaults, so that those of spec and status can be compared."""
-    group = ref.get("group")
-    return (
-        GROUP if group is None else group,
-        ref.get("kind") or "Gateway",
-        ref.get("namespace") or namespace,
-        ref.get("name"),
-        ref.get("sectionName") or "",
-        ref.get("port"),
-    )
 
 
 def _rules(route: Object) -> list[Object]:

@@ -17,10 +17,11 @@ from rollout.api.rollout import HASH_LABEL, MANAGED_BY, Rollout
 from rollout.api.workload import Service
 from rollout.core.observed import Observed
 from rollout.core.references import references
+from rollout.core.served import unserved
 from rollout.plan.references import route_keys, router_for
 from rollout.sandbox.schema.patches import json_patch
 from rollout.traffic.base import Live
-from rollout.traffic.gateway import GatewayRouter, unserved
+from rollout.traffic.gateway import GatewayRouter
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 GATEWAY = {"name": "door"}
