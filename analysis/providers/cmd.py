@@ -22,8 +22,8 @@ from analysis.providers.jobs import (
     job_object,
     job_of,
     pods_of,
-    waiting,
 )
+from analysis.providers.starting import trouble
 from rollout.api.analysis import Metric
 from rollout.api.meta import duration, metadata
 from rollout.errors import NotFound, ProviderError
@@ -64,9 +64,12 @@ class Cmd:
         for pod in pods:
             if (code := _exit_code(pod)) is not None:
                 return await self._answer(pod, code)
-        said, no_image = waiting(pods)
-        if no_image:
+        found = trouble(pods, now)
+        said = found.said if found else ""
+        if found and found.cause == "image":
             return Reading(None, inconclusive=f"the image cannot be had: {said}")
+        if found and found.cause == "config":
+            raise ProviderError(f"the program cannot run: {said}")
         if (ended := finished(job)) is not None:
             return _unanswered(metric, ended, ran=_RAN in metadata, said=said)
         ran = {_RAN: "true"} if any(map(_running, pods)) else {}

@@ -18,9 +18,10 @@ from analysis.providers.jobs import (
     job_object,
     job_of,
     pods_of,
-    waiting,
 )
+from analysis.providers.starting import Trouble, trouble, unmade
 from rollout.api.analysis import Metric
+from rollout.errors import Forbidden, ProviderError
 from rollout.runtime.kube import Kube, Object
 
 LOOK_SECONDS = 2.0
@@ -52,12 +53,22 @@ class JobMetric:
         job = await job_of(self._kube, task.run.namespace, job_name(task))
         if (ended := finished(job)) is not None:
             return _reading(job, ended)
-        said, no_image = waiting(await pods_of(self._kube, job))
-        if no_image:
-            return Reading(
-                _value(job, completed=False), inconclusive=f"the Job's image cannot be had: {said}"
-            )
-        return Progress(said or _counts(job), seconds=LOOK_SECONDS)
+        try:
+            pods = await pods_of(self._kube, job)
+        except Forbidden as error:  # the Job's own end is told without them
+            unseen = f"{_counts(job)}; why one does not start cannot be seen: {error.message}"
+            return Progress(unseen, seconds=LOOK_SECONDS)
+        match trouble(pods, now):
+            case Trouble(cause="image", said=said):
+                value = _value(job, completed=False)
+                return Reading(value, inconclusive=f"the Job's image cannot be had: {said}")
+            case Trouble(cause="config", said=said):
+                raise ProviderError(f"the Job cannot run: {said}")
+            case Trouble(said=said):
+                return Progress(said, seconds=LOOK_SECONDS)
+        if not pods and (problem := unmade(job, now)):
+            raise ProviderError(problem)
+        return Progress(_counts(job), seconds=LOOK_SECONDS)
 
     async def end(self, metric: Metric, task: Task, metadata: Mapping[str, str]) -> None:
         namespace = task.run.namespace

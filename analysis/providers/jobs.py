@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
@@ -23,8 +23,6 @@ NAMESPACE_ANNOTATION = "analysisrun.argoproj.io/namespace"
 METRIC_ANNOTATION = "analysisrun.argoproj.io/metric-name"
 DEADLINE_SECONDS = 24 * 3600
 """A Job whose spec names no deadline is stopped by its own controller then, even when we are gone."""
-_IMAGE_REASONS = frozenset({"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
-"""Why a container will not start for want of its image. (ErrImagePull is tried again first.)"""
 _MAX_NAME = 63  # the Job's controller puts its name into a label of the pods
 
 
@@ -163,19 +161,6 @@ def finished(job: Object) -> Mapping[str, Any] | None:
         if condition.get("type") in {"Complete", "Failed"} and condition.get("status") == "True":
             return dict(condition)
     return None
-
-
-def waiting(pods: Iterable[Object]) -> tuple[str, bool]:
-    """Why a container does not start, in words ("" when none waits for trouble), and whether it is the image's fault."""
-    for pod in pods:
-        status = pod.get("status") or {}
-        for one in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
-            state = (one.get("state") or {}).get("waiting") or {}
-            reason = str(state.get("reason") or "")
-            if reason and reason not in {"ContainerCreating", "PodInitializing"}:
-                detail = f": {state['message']}" if state.get("message") else ""
-                return f"container {one.get('name')}: {reason}{detail}", reason in _IMAGE_REASONS
-    return "", False
 
 
 def _owned(obj: Object, uid: str) -> bool:

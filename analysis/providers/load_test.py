@@ -17,6 +17,7 @@ from analysis.load.plan import START_ALLOWANCE, Plan
 from analysis.load.spec import deadline_seconds, plan_of, source_of
 from analysis.load.targets import service_of, url_of
 from analysis.providers.base import Progress, Reading, Task
+from analysis.providers.starting import trouble
 from rollout import __version__
 from rollout.api.analysis import Metric
 from rollout.api.codec import plain
@@ -91,6 +92,7 @@ class LoadTest:
         state = _state(pod)
         if "running" not in state and "terminated" not in state:
             _not_lost(pod)
+            _not_stuck(pod, now)
             return _waiting(state.get("waiting") or {}, task, now)
         said = await self._said(pod)
         if said.result:
@@ -226,6 +228,13 @@ def _not_lost(pod: Object) -> None:
     if status.get("phase") == "Failed":
         why = ": ".join(filter(None, (status.get("reason"), status.get("message"))))
         raise ProviderError(f"the load test's pod was lost before it ran: {why or 'no reason given'}")
+
+
+def _not_stuck(pod: Object, now: datetime) -> None:
+    """A pod that will not start however long it is given."""
+    found = trouble([pod], now)
+    if found and found.cause != "passing":
+        raise ProviderError(f"the load test cannot run: {found.said}")
 
 
 def _waiting(waiting: Mapping[str, Any], task: Task, now: datetime) -> Progress:

@@ -158,3 +158,47 @@ async def test_a_job_measures_and_with_the_rollout_the_garbage_collector_takes_a
             lambda: not any(releases.seen.store[kind] for kind in made), "nothing of the Rollout is left"
         )
         assert releases.seen.broken() == []
+
+
+def stuck(name: str, **container_fields: object) -> Object:
+    """An AnalysisRun of one Job whose container the kubelet will never make."""
+    pod = {"restartPolicy": "Never", "containers": [container("echo measured", **container_fields)]}
+    metric = {
+        "name": "by-job",
+        "consecutiveErrorLimit": 0,
+        "provider": {"job": {"spec": {"backoffLimit": 0, "template": {"spec": pod}}}},
+    }
+    return {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "AnalysisRun",
+        "metadata": {"name": name},
+        "spec": {"metrics": [metric]},
+    }
+
+
+async def test_a_job_that_can_never_start_is_answered_with_the_kubelets_reason_and_what_to_do(
+    prepared: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    prepared.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+    async with stage(prepared, namespace, tmp_path, more=(JOBS, PODS)) as releases:
+        await releases.create(stuck("root"), stuck("nowhere", image="nowhere/nothing:v1"))
+
+        def measurement(name: str) -> Object:
+            status = releases.find(ANALYSIS_RUNS, name).get("status") or {}
+            found = [one for result in status.get("metricResults") or () for one in result["measurements"]]
+            return found[0] if found else {}
+
+        async def answered(name: str) -> tuple[str, str]:
+            await releases.until(lambda: bool(measurement(name).get("finishedAt")), f"{name} has its answer")
+            return measurement(name)["phase"], measurement(name)["message"]
+
+        phase, message = await answered("root")
+        assert phase == "Error", message
+        assert "container main: CreateContainerConfigError: container has runAsNonRoot" in message
+        assert "securityContext.runAsUser: 65534" in message
+        phase, message = await answered("nowhere")
+        assert phase == "Inconclusive", message
+        assert "container main: ErrImageNeverPull: " in message
+        await releases.until(
+            lambda: not releases.seen.store[JOBS] and not releases.seen.store[PODS], "their Jobs are gone"
+        )

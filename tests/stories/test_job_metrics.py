@@ -12,6 +12,7 @@ from analysis.controller import AnalysisController
 from analysis.providers.cmd import Cmd
 from analysis.providers.job import JobMetric
 from rollout.api import crds
+from rollout.api.meta import timestamp
 from rollout.api.resources import ANALYSIS_RUNS, CRDS, JOBS, NAMESPACES, PODS
 from rollout.errors import NotFound
 from rollout.runtime.clock import LoopClock
@@ -166,31 +167,76 @@ async def test_a_job_that_fails_is_failed(cluster: Cluster) -> None:
     )
 
 
+async def waits(cluster: Cluster, reason: str, message: str) -> None:
+    """The kubelet says so of the pod that comes next."""
+    while not (pods := cluster.storage.list(PODS, "prod").items):
+        await cluster.clock.sleep(0.1)
+    await cluster.clock.sleep(0.5)
+    container = {"name": "main", "image": "x", "imageID": "", "ready": False, "restartCount": 0}
+    status = {
+        "phase": "Pending",
+        "startTime": timestamp(cluster.clock.now()),
+        "containerStatuses": [
+            container | {"state": {"waiting": {"reason": reason, "message": message}}},
+        ],
+    }
+    name = pods[0]["metadata"]["name"]
+    cluster.storage.patch(PODS, "prod", name, {"status": status}, subresource="status")
+
+
 @story
 async def test_a_job_whose_image_cannot_be_had_is_inconclusive_and_gone(cluster: Cluster) -> None:
-    async def nothing_starts() -> None:
-        waiting = {"reason": "ImagePullBackOff", "message": "no such image"}
-        status = {
-            "phase": "Pending",
-            "containerStatuses": [
-                {"name": "main", "image": "x", "imageID": "", "ready": False, "restartCount": 0}
-                | {"state": {"waiting": waiting}}
-            ],
-        }
-        while not (pods := cluster.storage.list(PODS, "prod").items):
-            await cluster.clock.sleep(0.1)
-        await cluster.clock.sleep(0.5)
-        cluster.storage.patch(
-            PODS, "prod", pods[0]["metadata"]["name"], {"status": status}, subresource="status"
-        )
-
     cluster.images["endless"] = Behaviour(starts_in=1e6)
     cluster.create(job("endless"))
-    await nothing_starts()
+    await waits(cluster, "ImagePullBackOff", "no such image")
     assert await cluster.ended() == "Inconclusive"
     assert "container main: ImagePullBackOff: no such image" in cluster.measurements()[0]["message"]
     assert cluster.jobs() == []
     assert list(cluster.storage.list(PODS, "prod").items) == []
+
+
+@story
+async def test_a_job_whose_image_would_run_as_root_is_an_error_at_once_and_gone(cluster: Cluster) -> None:
+    cluster.images["endless"] = Behaviour(starts_in=1e6)
+    cluster.create(job("endless", consecutiveErrorLimit=0))
+    await waits(
+        cluster, "CreateContainerConfigError", "container has runAsNonRoot and image will run as root"
+    )
+    told = cluster.clock.monotonic()
+    async with asyncio.timeout(60):
+        while not cluster.status.get("completedAt"):
+            await cluster.clock.sleep(0.2)
+    assert cluster.clock.monotonic() - told < 10
+    assert await cluster.ended() == "Error"
+    message = cluster.measurements()[0]["message"]
+    assert "container main: CreateContainerConfigError: container has runAsNonRoot" in message
+    assert "runAsUser" in message
+    assert (cluster.jobs(), list(cluster.storage.list(PODS, "prod").items)) == ([], [])
+
+
+@story
+async def test_a_job_that_lacks_a_config_map_is_an_error_when_it_does_not_come(cluster: Cluster) -> None:
+    cluster.images["endless"] = Behaviour(starts_in=1e6)
+    cluster.create(job("endless", consecutiveErrorLimit=0))
+    await waits(cluster, "CreateContainerConfigError", 'configmap "later" not found')
+    await cluster.clock.sleep(50)
+    [running] = cluster.measurements()
+    assert running["phase"] == "Running"
+    assert 'configmap "later" not found' in running["metadata"]["progress"]
+    assert await cluster.ended(within=30) == "Error"
+    assert cluster.jobs() == []
+
+
+@story
+async def test_a_job_metric_without_the_right_to_see_pods_says_so_and_ends_with_its_job(
+    cluster: Cluster,
+) -> None:
+    cluster.faults.denied.add(PODS)
+    cluster.images["done"] = Behaviour(crashes_after=20, exit_code=0)
+    cluster.create(job("done"))
+    await cluster.clock.sleep(10)
+    assert "cannot be seen: pods is forbidden" in cluster.measurements()[0]["metadata"]["progress"]
+    assert await cluster.ended() == "Successful"
 
 
 @story

@@ -343,6 +343,23 @@ async def test_a_load_that_was_not_reached_is_inconclusive_whatever_its_numbers(
             121,
             "its pod did not start within 120 s: ErrImagePull",
         ),
+        (
+            {"waiting": {"reason": "ErrImageNeverPull", "message": "not present"}},
+            "",
+            9,
+            "the load test cannot run: pod .*: ErrImageNeverPull: not present; put the image where",
+        ),
+        (
+            {
+                "waiting": {
+                    "reason": "CreateContainerConfigError",
+                    "message": "container has runAsNonRoot and image will run as root",
+                }
+            },
+            "",
+            9,
+            "the load test cannot run: pod .*runAsNonRoot and image will run as root; .*runAsUser",
+        ),
     ],
 )
 async def test_what_gives_no_result_is_an_error_with_the_last_words(world, state, log, seconds, sentence):
