@@ -162,7 +162,8 @@ class RolloutController:
         if self._on_plan is not None:
             self._on_plan(key, decision)
         kube = self.fresh.kube(key, self._kube)
-        decision = msgspec.structs.replace(decision, status=recorded(decision.status))
+        # `said` still has the complaint that decisions cannot be recorded, if there was one: it is renewed, not said anew.
+        said, decision = decision.status, msgspec.structs.replace(decision, status=recorded(decision.status))
         patch = codec.merge_diff(codec.plain(rollout.status), codec.plain(decision.status))
         # A complaint about the spec, or about ourselves, is a status and nothing else: anybody may say it.
         complains = (decision.problems or decision.broken) and not decision.actions
@@ -184,9 +185,9 @@ class RolloutController:
             try:
                 await self._journal.note(seen, decision.outcome)
             except Forbidden as error:
-                status, events = forbidden(decision.status, str(error), seen.now)
                 if not decision.status.abort and not complains:
                     return await self._stand_still(seen, str(error), kube)
+                status, events = forbidden(said, str(error), seen.now)
                 decision = msgspec.structs.replace(
                     decision, status=status, events=(*decision.events, *events)
                 )

@@ -110,6 +110,24 @@ def test_an_abort_goes_home_although_it_may_not_be_recorded() -> None:
         assert condition(world, "DecisionsRecorded") is not None
         await world.clock.sleep(120.0)
         assert await world.rest(300.0) == 0
+        assert world.reasons().count("DecisionsForbidden") == 1
+
+    story_with(set(), story)
+
+
+def test_what_may_not_be_recorded_is_said_once_of_an_invalid_spec_too() -> None:
+    async def story(world: World) -> None:
+        world.rules.records.off = True
+        world.apply(rollout(canary(*STEPS)))
+        await world.phase("web", "Healthy")
+        world.faults.denied.add(DECISION_RECORDS)
+        world.apply(rollout(canary(*STEPS, trafficRouting=ISTIO_SUBSETS)))  # and there is no mesh
+        await world.until("it says so", lambda: condition(world, "DecisionsRecorded") is not None)
+        assert condition(world, "InvalidSpec") is not None
+        await world.clock.sleep(60.0)  # it is looked at every 20 s
+        assert await world.rest(300.0) == 0
+        assert world.reasons().count("DecisionsForbidden") == 1
+        assert world.reasons().count("InvalidSpec") == 1
 
     story_with(set(), story)
 
