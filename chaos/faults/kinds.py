@@ -5,10 +5,10 @@ from __future__ import annotations
 from chaos.faults import injector, mesh, netem
 from chaos.faults.base import Kinds
 from chaos.faults.container_kill import ContainerKilling
+from chaos.faults.either import Either
 from chaos.faults.mesh import MeshFault
 from chaos.faults.netem import NetworkFault
 from chaos.faults.network_policy import PolicyOutage
-from chaos.faults.outage import Outage
 from chaos.faults.pod_delete import PodDeletion
 from chaos.faults.scale_down import ScalingDown
 
@@ -30,9 +30,13 @@ def kinds(image: str = injector.IMAGE, lease_url: str = "") -> Kinds:
         "dependencyLatency": MeshFault(
             mesh.dependency_latency, outbound=True, instead=_NO_PROXY + " (hosts)"
         ),
-        "dependencyOutage": Outage(
+        "dependencyOutage": Either(
             MeshFault(mesh.dependency_outage, outbound=True, instead="method: networkPolicy"),
             PolicyOutage(image),
+            asks=lambda fault: (
+                fault.dependency_outage is not None and fault.dependency_outage.method == "networkPolicy"
+            ),
+            mark="addresses",
         ),
         "scaleDown": ScalingDown(),
         "networkLatency": NetworkFault(netem.latency, image, lease_url=lease_url, instead="httpLatency"),

@@ -1,8 +1,8 @@
-"""dependencyOutage: by the mesh or by a NetworkPolicy, as the fault's `method` says. A receipt knows which it was."""
+"""A kind of fault that can be done in two ways, as the fault asks for it. A receipt knows which it was."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from chaos.actions import Action
 from chaos.faults.base import Context, Kind, Obstacle, Refusal
@@ -10,10 +10,14 @@ from chaos.observed import World
 from rollout.api.chaos import ChaosRun, Fault, Receipt, Victim
 
 
-class Outage:
-    def __init__(self, mesh: Kind, policy: Kind) -> None:
-        self._mesh = mesh
-        self._policy = policy
+class Either:
+    """`first`, or `second` where the fault `asks` for it: then `mark` is a field of the receipt's undo data."""
+
+    def __init__(self, first: Kind, second: Kind, *, asks: Callable[[Fault], bool], mark: str) -> None:
+        self._first = first
+        self._second = second
+        self._asks = asks
+        self._mark = mark
 
     def victims(self, context: Context, pods: Sequence[Victim], world: World) -> Sequence[Victim]:
         return self._meant(context.fault).victims(context, pods, world)
@@ -52,8 +56,7 @@ class Outage:
         return self._meant(fault).obstacles(fault, run, world)
 
     def _meant(self, fault: Fault) -> Kind:
-        how = fault.dependency_outage
-        return self._policy if how is not None and how.method == "networkPolicy" else self._mesh
+        return self._second if self._asks(fault) else self._first
 
     def _made(self, receipt: Receipt) -> Kind:
-        return self._policy if "addresses" in receipt.undo else self._mesh
+        return self._second if self._mark in receipt.undo else self._first
