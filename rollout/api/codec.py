@@ -40,6 +40,15 @@ def view(obj: Any, kind: type[T], *, path: str = "") -> T:
         raise InvalidSpec(_with_path(str(error), path)) from error
 
 
+def view_of(text: str, kind: type[T], *, path: str = "") -> T:
+    """A frozen view of what is kept as the text of a JSON object in the field `path`. InvalidSpec as from `view`."""
+    try:
+        obj = decode(text)
+    except msgspec.DecodeError as error:
+        raise InvalidSpec(f"{path}: {error}") from error
+    return view(obj, kind, path=path)
+
+
 def plain(value: Any) -> Any:
     """The plain JSON data (dicts, lists, scalars) of a view: camelCase, defaults left out."""
     return msgspec.to_builtins(value)

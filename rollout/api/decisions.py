@@ -103,13 +103,17 @@ class Decision(View, frozen=True):
 
 class Entry(Decision, frozen=True, kw_only=True):
     """A decision as it is kept: `at` (RFC 3339 with microseconds), the revision and generation it is about, the
-    key of its `spec` in the record, and its `inputs` (`Inputs` as plain data)."""
+    key of its `spec` in the record, and its `inputs` (`Inputs` as the text of a JSON object).
+
+    Text, because an API server walks through every field of an object several times at each write of it, and through
+    a text not at all.
+    """
 
     at: str
     revision: int = 0
     generation: int = 0
     spec: str = ""
-    inputs: dict[str, Any] = {}
+    inputs: str = ""
 
 
 class DecisionRecord(View, frozen=True):

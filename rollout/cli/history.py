@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from rollout.api.codec import view
+from rollout.api.codec import view, view_of
 from rollout.api.decisions import Decision, DecisionRecord, Entry, Stance
 from rollout.api.meta import View
 from rollout.cli.text import age, columns
@@ -61,7 +61,7 @@ def told(raw: Mapping[str, Any], *, replaying: bool = False) -> list[Told]:
             before=_place(entry.before),
             after=_place(entry.after),
             spec=record.specs.get(entry.spec) or {},
-            inputs=entry.inputs,
+            inputs=_inputs(entry),
             replay=_again(name, entry, record) if replaying else "",
         )
         for number, entry in record.in_order()
@@ -79,6 +79,14 @@ def lines(decisions: Sequence[Told], now: datetime) -> list[str]:
         head.append("REPLAY")
         rows = [[*row, one.replay] for one, row in zip(decisions, rows, strict=True)]
     return columns([head, *rows])
+
+
+def _inputs(entry: Entry) -> Mapping[str, Any]:
+    """As plain data; what cannot be read is shown as it is kept."""
+    try:
+        return view_of(entry.inputs, dict[str, Any], path="inputs")
+    except InvalidSpec:
+        return {"unreadable": entry.inputs}
 
 
 def _again(name: str, entry: Entry, record: DecisionRecord) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from rollout.api.codec import view
+from rollout.api.codec import view, view_of
 from rollout.api.decisions import Decision, Entry, Inputs, Kind, Stance
 from rollout.api.meta import ObjectMeta, time_of
 from rollout.api.rollout import Rollout, RolloutSpec, RolloutStatus
@@ -86,7 +86,7 @@ def replay(name: str, entry: Entry, spec: Any) -> Decision | None:
 
     Raises InvalidSpec when the entry cannot be read.
     """
-    inputs = view(entry.inputs, Inputs, path="inputs")
+    inputs = view_of(entry.inputs, Inputs, path="inputs")
     now = time_of(entry.at)
     assert now is not None  # an Entry without a time cannot be read
     rollout = Rollout(

@@ -75,7 +75,7 @@ def entry_of(seen: Observed, decision: Decision, inputs: Inputs) -> tuple[Entry,
         revision=inputs.revision,
         generation=seen.rollout.metadata.generation,
         spec=key,
-        inputs=plain(inputs),
+        inputs=encode(inputs).decode(),
     )
     return entry, spec
 

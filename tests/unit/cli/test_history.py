@@ -45,14 +45,19 @@ def test_every_field_is_always_there_in_the_json() -> None:
         assert set(one) >= {"number", "at", "kind", "because", "before", "after", "inputs", "replay"}
         assert set(one["after"]) == {"hash", "steps", "step", "stable", "active", "aborted", "hold"}
         assert one["spec"]["strategy"]["canary"]["steps"]
+        assert one["inputs"]["hash"]
 
 
 def test_a_replay_says_the_same_and_what_was_tampered_with_is_told() -> None:
     raw = record()
     assert {one.replay for one in told(raw, replaying=True)} == {SAME}
     other = msgspec.json.decode(msgspec.json.encode(raw))
-    other["decisions"]["00000004"]["inputs"]["sets"][0]["available"] = 0
-    other["decisions"]["00000005"]["inputs"]["sets"] = "?"
-    replayed = [one.replay for one in told(other, replaying=True)]
-    assert replayed == [SAME, SAME, SAME, DIFFERENT, UNREADABLE]
+    entries = list(other["decisions"].values())
+    inputs = msgspec.json.decode(entries[3]["inputs"])
+    inputs["sets"][0]["available"] = 0
+    entries[3]["inputs"] = msgspec.json.encode(inputs).decode()
+    entries[4]["inputs"] = entries[4]["inputs"][:-1]
+    shown = told(other, replaying=True)
+    assert [one.replay for one in shown] == [SAME, SAME, SAME, DIFFERENT, UNREADABLE]
+    assert shown[4].inputs == {"unreadable": entries[4]["inputs"]}
     assert lines(told(other, replaying=True), NOW)[0].endswith("REPLAY")

@@ -108,7 +108,7 @@ def test_a_decision_replays_from_what_the_server_has_kept() -> None:
 
 
 def test_an_entry_that_cannot_be_read_is_said() -> None:
-    entry = Entry(kind="hold", at="2026-01-05T09:00:00Z", inputs={"sets": 5})
+    entry = Entry(kind="hold", at="2026-01-05T09:00:00Z", inputs='{"sets": 5}')
     with pytest.raises(InvalidSpec, match=r"inputs\.sets"):
         replay("web", entry, {})
 
