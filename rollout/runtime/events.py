@@ -3,8 +3,9 @@
 The same event again within a window raises `count` on the same Event object instead of making another. Names follow
 from the content and the window, so a restarted process goes on counting where its predecessor was.
 
-In a crowd (hundreds of releases at once) those that still wait of one object, with one type and one reason, are told
-together: one Event with all their messages and their number as its `count`.
+In a crowd (many releases at once) Events keep back for a few seconds, behind the writes that move the releases, and
+those that wait of one object are told together: one Event with all their reasons and messages, under the reason of the
+last, and with their number as its `count`. A Warning is never told with one of another reason.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ CAPACITY = 10_000
 """Events that wait at most (about 2 KB each): a release of hundreds of Rollouts at once makes thousands in seconds."""
 SENDERS = 8
 REMEMBERED = 4096
+HOLD_SECONDS = 5.0
+"""How long an Event keeps back in a crowd."""
+_LOOK_SECONDS = 0.25
 ATTEMPTS = 4
 RETRY_SECONDS = 1.0
 MAX_MESSAGE = 1024
@@ -40,30 +44,44 @@ MAX_MESSAGE = 1024
 
 
 class _Note(msgspec.Struct):
-    """What waits to be sent: one event, or in a crowd several of one object and reason. `key` is what they share."""
+    """What waits to be sent about one object: one event, or in a crowd several, each a (reason, message)."""
 
-    key: tuple[str, str, str]
     involved: dict[str, str]
-    messages: list[str]
+    type: str
+    told: list[tuple[str, str]]
     annotations: dict[str, str]
     since: datetime
+    due: float
     at: datetime
     times: int = 1
 
     @property
+    def reason(self) -> str:
+        return self.told[-1][0]
+
+    @property
     def text(self) -> str:
-        text = "; ".join(self.messages)
+        text = _text(self.told)
         return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
 
-    def joins(self, message: str, annotations: Mapping[str, str]) -> bool:
-        """Whether another event can be told with it, whole."""
-        length = sum(map(len, self.messages)) + 2 * len(self.messages) + len(message)
-        return self.annotations == annotations and (message in self.messages or length <= MAX_MESSAGE)
+    def joined(self, type: str, told: tuple[str, str], annotations: Mapping[str, str], at: datetime) -> bool:
+        """Tell another event with it, if that can be done whole."""
+        if (type, annotations) != (self.type, self.annotations) or (
+            type == "Warning" and told[0] != self.reason
+        ):
+            return False
+        # The reason is that of the last, also when it has been said before.
+        all = [one for one in self.told if one != told] + [told]
+        if len(_text(all)) > MAX_MESSAGE:
+            return False
+        self.told, self.times, self.at = all, self.times + 1, at
+        return True
 
-    def join(self, message: str, at: datetime) -> None:
-        self.times, self.at = self.times + 1, at
-        if message not in self.messages:
-            self.messages.append(message)
+
+def _text(told: list[tuple[str, str]]) -> str:
+    """All messages; with their reasons, where there are several."""
+    several = len({reason for reason, _ in told}) > 1
+    return "; ".join(f"{reason}: {message}" if several else message for reason, message in told)
 
 
 class _Made(msgspec.Struct, frozen=True):
@@ -77,11 +95,11 @@ class _Made(msgspec.Struct, frozen=True):
 
 
 class _Lane:
-    """Events of some objects that wait for one sender. `open` are those that others may still join."""
+    """Events of some objects that wait for one sender. `open` are those that others may still join, by uid."""
 
     def __init__(self) -> None:
         self.notes: deque[_Note] = deque()
-        self.open: dict[tuple[str, str, str], _Note] = {}
+        self.open: dict[str, _Note] = {}
         self.filled = asyncio.Event()
 
 
@@ -89,7 +107,7 @@ class Recorder:
     """Emits events about objects as `component`. `run` sends them: those of one object one after the other, those
     of different objects side by side, since one at a time cannot keep up with hundreds of releases.
 
-    `senders` is how many at a time; when more than `crowd` wait, those of one reason are told together.
+    `senders` is how many at a time; more than `crowd` that wait are a crowd.
     """
 
     def __init__(
@@ -113,6 +131,7 @@ class Recorder:
         self._crowd = crowd
         self._lanes = [_Lane() for _ in range(senders)]
         self._waiting = 0
+        self._draining = False
         self._empty = asyncio.Event()
         self._empty.set()
         self._counts: OrderedDict[tuple[str, str], int] = OrderedDict()  # (namespace, name) -> count
@@ -129,17 +148,17 @@ class Recorder:
         """Have an event about an object recorded. Returns at once and never raises."""
         meta, now = metadata(about), self._clock.now()
         lane = self._lanes[crc32(str(meta.get("uid")).encode()) % len(self._lanes)]
-        key, told = (str(meta.get("uid")), type, reason), dict(annotations or {})
-        waiting = lane.open.get(key) if self._waiting > self._crowd else None
-        if waiting is not None and waiting.joins(message, told):
-            waiting.join(message, now)
+        uid, told, more = str(meta.get("uid")), (reason, message), dict(annotations or {})
+        waiting = lane.open.get(uid) if self._waiting > self._crowd else None
+        if waiting is not None and waiting.joined(type, told, more, now):
             return
         if self._waiting >= self._capacity:
             self._drop("the buffer is full", reason)
             return
-        note = _Note(key, _involved(about), [message], told, now, now)
+        due = self._clock.monotonic() + HOLD_SECONDS
+        note = _Note(_involved(about), type, [told], more, now, due, now)
         lane.notes.append(note)
-        lane.open[key] = note
+        lane.open[uid] = note
         lane.filled.set()
         self._waiting += 1
         self._empty.clear()
@@ -155,8 +174,11 @@ class Recorder:
             await lane.filled.wait()
             while lane.notes:
                 note = lane.notes[0]
-                if lane.open.get(note.key) is note:
-                    del lane.open[note.key]
+                while (left := self._keeps_back(note)) > 0:
+                    await self._clock.sleep(min(left, _LOOK_SECONDS))
+                uid = note.involved["uid"]
+                if lane.open.get(uid) is note:
+                    del lane.open[uid]
                 await self._send(self._made(note))
                 lane.notes.popleft()
                 self._waiting -= 1
@@ -164,21 +186,29 @@ class Recorder:
                     self._empty.set()
             lane.filled.clear()
 
+    def _keeps_back(self, note: _Note) -> float:
+        """How many seconds it waits for others of its object; 0.0 and less when it is time."""
+        if self._draining or self._waiting <= self._crowd:
+            return 0.0
+        return note.due - self._clock.monotonic()
+
     async def drain(self, seconds: float = 5.0) -> bool:
         """Wait until all events are sent, at most so long; whether they are. For shutdown, with `run` running."""
+        self._draining = True
         try:
             async with asyncio.timeout(seconds):
                 await self._empty.wait()
         except TimeoutError:
             log.warning("events were not sent in time", events=self._waiting)
             return False
+        finally:
+            self._draining = False
         return True
 
     # --- making -----------------------------------------------------------------------------------
 
     def _made(self, note: _Note) -> _Made:
-        message, involved = note.text, note.involved
-        _, type, reason = note.key
+        message, involved, type, reason = note.text, note.involved, note.type, note.reason
         window = int(note.since.timestamp() // self._window)
         told = "\0".join((involved["uid"], type, reason, message, self._component, str(window)))
         digest = hashlib.sha256(told.encode()).hexdigest()[:16]

@@ -256,24 +256,56 @@ def test_long_messages_are_cut_and_cluster_objects_go_to_default() -> None:
     virtual.run(main)
 
 
-def test_in_a_crowd_what_waits_of_one_object_and_reason_is_told_together() -> None:
+def test_in_a_crowd_what_waits_of_one_object_is_told_together_under_the_last_reason() -> None:
     async def main(clock: LoopClock) -> None:
         server = EventServer()
         other = {**ROLLOUT, "metadata": {**ROLLOUT["metadata"], "name": "api", "uid": "u2"}}  # type: ignore[dict-item]
-        async with recording(server, clock, senders=1, crowd=2) as recorder:
+        async with recording(server, clock, senders=1, crowd=1) as recorder:
             for step in range(3):
-                recorder.emit(ROLLOUT, "Normal", "Step", f"step {step}")
                 recorder.emit(ROLLOUT, "Normal", "Scaled", f"to {step}")
-                recorder.emit(other, "Normal", "Step", "the other")
-            recorder.emit(ROLLOUT, "Warning", "Step", "a warning stays alone")
+                recorder.emit(other, "Normal", "Step", f"{step % 2}")
+            recorder.emit(ROLLOUT, "Normal", "Step", "done")
+            recorder.emit(ROLLOUT, "Warning", "Late", "first")
+            recorder.emit(ROLLOUT, "Warning", "Late", "second")
+            recorder.emit(ROLLOUT, "Warning", "Aborted", "another reason stays alone")
+            recorder.emit(ROLLOUT, "Normal", "Step", "after it")
             assert await recorder.drain()
         assert recorder.dropped == 0
         assert server.told == [
-            ("step 0; step 1; step 2", 3),
-            ("to 0; to 1; to 2", 3),
-            ("the other", 3),
-            ("a warning stays alone", 1),
+            ("Scaled: to 0; Scaled: to 1; Scaled: to 2; Step: done", 4),
+            ("1; 0", 3),
+            ("first; second", 2),
+            ("another reason stays alone", 1),
+            ("after it", 1),
         ]
+        assert [one["reason"] for one in server.events.values()] == [
+            "Step",
+            "Step",
+            "Late",
+            "Aborted",
+            "Step",
+        ]
+
+    virtual.run(main)
+
+
+def test_events_keep_back_in_a_crowd_and_nowhere_else() -> None:
+    async def main(clock: LoopClock) -> None:
+        server = EventServer()
+        async with recording(server, clock, senders=1, crowd=1) as recorder:
+            recorder.emit(ROLLOUT, "Normal", "Step", "alone")
+            await clock.sleep(0.1)
+            assert server.told == [("alone", 1)]
+            for number in range(3):
+                other = {"metadata": {"name": f"r{number}", "namespace": "shop", "uid": f"u{number}"}}
+                recorder.emit(other, "Normal", "Step", f"{number}")
+            await clock.sleep(4)
+            recorder.emit(
+                {"metadata": {"name": "r0", "namespace": "shop", "uid": "u0"}}, "Normal", "Step", "late"
+            )
+            assert len(server.told) == 1
+            await clock.sleep(2)
+            assert server.told[1:] == [("0; late", 2), ("1", 1), ("2", 1)]
 
     virtual.run(main)
 
@@ -281,7 +313,7 @@ def test_in_a_crowd_what_waits_of_one_object_and_reason_is_told_together() -> No
 def test_in_a_crowd_nothing_joins_what_is_being_sent_and_no_message_is_cut() -> None:
     async def main(clock: LoopClock) -> None:
         server = EventServer()
-        async with recording(server, clock, senders=1, crowd=0) as recorder:
+        async with recording(server, clock, senders=1, crowd=1) as recorder:
             recorder.emit(ROLLOUT, "Normal", "Step", "being sent")
             await clock.sleep(0.005)
             for letter in "abc":
