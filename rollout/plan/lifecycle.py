@@ -53,7 +53,8 @@ def begin(seen: Observed, *, gateless: bool = False) -> tuple[Draft, tuple[str, 
         if retry:
             draft.event("RolloutRetry", f"Rollout retries the update to revision {sets.revision}")
     _user_intent(draft, seen)
-    over = runs.superseded(seen) if new_steps or retry else ()
+    # A new template has none, unless ReplicaSets were deleted and its number is given for the second time.
+    over = runs.superseded(seen) if new_template or new_steps or retry else ()
     return draft, over
 
 
@@ -70,7 +71,10 @@ def steps_of(seen: Observed) -> tuple[Step, ...]:
 
 def _reset(draft: Draft, seen: Observed, steps: tuple[Step, ...]) -> None:
     """Start the revision from its first step, or from its end where steps have nothing to add."""
-    skipped = why_skip(seen)
+    skipped, active = why_skip(seen), draft.status.blue_green.active_selector
+    if active == seen.sets.hash:
+        # A retry that comes before the abort has been carried out: what was switched to goes home, and is proved again.
+        active = draft.status.stable_rs or active
     index = (len(steps) if skipped else 0) if steps else None
     draft.set(
         abort=False,
@@ -81,7 +85,7 @@ def _reset(draft: Draft, seen: Observed, steps: tuple[Step, ...]) -> None:
         current_step_index=index,
         canary=CanaryStatus(weights=draft.status.canary.weights),
         blue_green=BlueGreenStatus(
-            active_selector=draft.status.blue_green.active_selector,
+            active_selector=active,
             preview_selector=draft.status.blue_green.preview_selector,
         ),
     )
@@ -123,12 +127,13 @@ def within_rollback_window(seen: Observed) -> bool:
 
 
 def fast_rollback(seen: Observed) -> bool:
-    """Whether the new revision is an old set that is still up, kept for just this (blue/green).
+    """Whether the new revision is an old set that was stable and is still up, kept for just this (blue/green).
 
-    Only one from before the stable set is old: one that was aborted is up for a while, too, and was never proved.
+    One that was aborted, or overtaken, is up for a while, too, and was never proved. Nor is one that is newer than the
+    stable set: somebody has gone back from it.
     """
     new, stable = seen.sets.new, seen.sets.stable
-    if new is None or stable is None or seen.sets.is_stable:
+    if new is None or stable is None or seen.sets.is_stable or not was_stable(new):
         return False
     if new.metadata.creation_timestamp >= stable.metadata.creation_timestamp:
         return False

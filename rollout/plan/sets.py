@@ -90,9 +90,13 @@ def copied_annotations(annotations: Mapping[str, str]) -> dict[str, str]:
 
 
 def stable_marks(seen: Observed) -> Iterator[PatchReplicaSet]:
-    """Write onto the stable set that it has been stable, where a rollback window will ask for that."""
-    stable = seen.sets.stable
-    if seen.rollout.spec.rollback_window is None or stable is None or was_stable(stable):
+    """Write onto the stable set that it has been stable, where that will be asked for.
+
+    A rollback window asks at any time; a fast rollback (blue/green) once the next version has taken the set's place.
+    """
+    spec, stable = seen.rollout.spec, seen.sets.stable
+    overtaken = spec.strategy.blue_green is not None and not seen.sets.is_stable
+    if stable is None or was_stable(stable) or not (overtaken or spec.rollback_window is not None):
         return
     meta = stable.metadata
     yield PatchReplicaSet(

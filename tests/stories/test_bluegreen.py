@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
-from rollout.api.resources import SERVICES
+from rollout.api.resources import REPLICA_SETS, ROLLOUTS, SERVICES, Resource
 from rollout.api.rollout import HASH_LABEL
 from rollout.runtime.kube import Object
 from rollout.sandbox.workloads.podmodel import Behaviour
@@ -173,6 +174,78 @@ def test_a_version_that_was_aborted_is_proved_again_however_soon_it_is_tried_aga
         world.promote("web")
         await world.phase("web", "Healthy")
         assert selected(world, "active") != v1
+
+    play(story)
+
+
+@pytest.mark.parametrize("before", ["aborted", "overtaken"])
+def test_a_version_that_was_never_stable_is_proved_although_it_is_older_and_still_up(before: str) -> None:
+    async def story(world: World) -> None:
+        gated = blue_green(
+            autoPromotionEnabled=False, prePromotionAnalysis=analysis(), abortScaleDownDelaySeconds=0
+        )
+        await deployed(world, gated)
+        world.set_image("web", "web:v2")
+        await world.phase("web", "Paused")
+        if before == "aborted":
+            world.command("web", {"abort": True})
+            await world.phase("web", "Degraded")
+        world.set_image("web", "web:v3")
+        await world.phase("web", "Paused")
+        v3 = world.status("web")["currentPodHash"]
+        world.promote("web")
+        await world.phase("web", "Healthy")
+        assert world.sets()["web:v2"] == 3  # still kept, and older than the stable version
+        runs = len(world.runs())
+        world.set_image("web", "web:v2")
+        await world.phase("web", "Paused")
+        assert selected(world, "active") == world.status("web")["stableRS"] == v3
+        assert len(world.runs()) == runs + 1
+
+    play(story)
+
+
+def test_a_retry_in_the_moment_of_the_abort_proves_everything_again() -> None:
+    async def story(world: World) -> None:
+        v1 = await deployed(
+            world, blue_green(prePromotionAnalysis=analysis(), postPromotionAnalysis=analysis())
+        )
+        world.judge.verdicts["-post"] = "Failed"
+        retried: list[bool] = []
+
+        def retry(kind: str, resource: Resource, old: Object | None, new: Object | None) -> None:
+            """Somebody is quicker than the controller, which has saved the abort and done nothing about it yet."""
+            if resource == ROLLOUTS and new is not None and new["status"].get("abort") and not retried:
+                retried.append(selected(world, "active") != v1)
+                world.judge.verdicts.clear()
+                asyncio.get_running_loop().call_soon(world.command, "web", {"abort": False})
+
+        world.storage.on_write(retry)
+        world.set_image("web", "web:v2")
+        await world.until("it is retried", lambda: bool(retried))
+        assert retried == [True]
+        await world.phase("web", "Healthy")
+        v2 = world.status("web")["stableRS"]
+        assert v2 != v1
+        assert {f"web-{v2}-2-pre.1", f"web-{v2}-2-post.1"} <= set(world.runs())
+
+    play(story)
+
+
+def test_old_evidence_does_not_count_when_a_revision_gets_its_number_again() -> None:
+    async def story(world: World) -> None:
+        await deployed(world, blue_green(autoPromotionEnabled=False, prePromotionAnalysis=analysis()))
+        world.set_image("web", "web:v2")
+        await world.phase("web", "Paused")
+        v2 = world.status("web")["currentPodHash"]
+        world.command("web", {"abort": True})
+        await world.until("v2 gone", lambda: world.sets() == {"web:v1": 3, "web:v2": 0}, within=60)
+        world.set_image("web", "web:v1")
+        world.storage.delete(REPLICA_SETS, "prod", f"web-{v2}")  # before anybody has given v1 a higher number
+        await world.phase("web", "Healthy")
+        world.set_image("web", "web:v2")
+        await world.phase("web", "Paused")
+        assert set(world.runs()) == {f"web-{v2}-2-pre", f"web-{v2}-2-pre.1"}
 
     play(story)
 
