@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from rollout.notify.config import CONFIG_NAME, SECRET_NAME, Config, parse, references, reveal
 from rollout.notify.due import Due, Seen, due
 from rollout.notify.message import Sent
+from rollout.notify.metrics import NotificationMetrics
 from rollout.notify.occurrences import REASONS, occurrences, trigger_of
 from rollout.notify.rendering import note_of
 from rollout.notify.sending import send
@@ -132,3 +134,17 @@ def test_the_trigger_of_the_page_fires_when_a_release_is_degraded() -> None:
     note = note_of(message, seen, config, {})
     assert "success-rate was [0.42] (success: result[0] >= 0.95)" in note.text
     assert note.section["attachments"].strip() == '[{"title": "web", "color": "#E01E5A"}]'
+
+
+def test_the_page_names_every_metric_and_no_other() -> None:
+    registry = CollectorRegistry()
+    metrics = NotificationMetrics(lambda: 3)
+    registry.register(metrics)
+    metrics.tried("slack", "on-rollout-aborted", 0.2, good=True)
+    metrics.tried("slack", "on-rollout-aborted", 0.2, good=False)
+    metrics.given_up("slack", "on-rollout-aborted")
+    page = TEXT.partition("## Metrics")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?`[^|]*) \|", page, re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    served = set(re.findall(r"^# TYPE (\w+)", generate_latest(registry).decode(), re.MULTILINE))
+    assert {name for name in served if not name.endswith("_created")} == named
