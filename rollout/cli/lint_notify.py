@@ -15,22 +15,21 @@ Object = Mapping[str, Any]
 
 def is_config(obj: Any) -> bool:
     """Whether an object is the ConfigMap of notifications."""
-    return (
-        isinstance(obj, Mapping)
-        and obj.get("kind") == "ConfigMap"
-        and metadata(obj).get("name") == CONFIG_NAME
-    )
+    if not isinstance(obj, Mapping) or obj.get("kind") != "ConfigMap":
+        return False
+    meta = metadata(obj)
+    return isinstance(meta, Mapping) and meta.get("name") == CONFIG_NAME
 
 
 def config_of(objects: Sequence[Any]) -> Config | None:
     """The configuration in the files, if there is one."""
     found = next((one for one in objects if is_config(one)), None)
-    return parse(_data(found))[0] if found is not None else None
+    return parse(texts_in(found, "data"))[0] if found is not None else None
 
 
 def look(obj: Object) -> list[Problem]:
     """The problems of the ConfigMap."""
-    return [one.below("data") for one in parse(_data(obj))[1]]
+    return [one.below("data") for one in parse(texts_in(obj, "data"))[1]]
 
 
 def subscriptions(obj: Any, config: Config | None) -> list[Problem]:
@@ -45,6 +44,7 @@ def subscriptions(obj: Any, config: Config | None) -> list[Problem]:
     return [Problem("metadata.annotations", f"{SUBSCRIBE}* or {LIST}: {one}") for one in said]
 
 
-def _data(obj: Object) -> dict[str, str]:
-    data = obj.get("data")
-    return {str(key): str(text) for key, text in data.items()} if isinstance(data, Mapping) else {}
+def texts_in(obj: Object, field: str) -> dict[str, str]:
+    """A field of an object that should be a map of texts; empty where it is something else."""
+    found = obj.get(field)
+    return {str(key): str(text) for key, text in found.items()} if isinstance(found, Mapping) else {}

@@ -11,6 +11,7 @@ import msgspec
 from rollout.api.codec import decode
 from rollout.api.meta import View
 from rollout.cli.exits import USAGE, Failure
+from rollout.notify import builtin
 from rollout.notify.config import Config, Service, TemplateSpec, references, reveal
 from rollout.notify.due import Due, Seen, due
 from rollout.notify.message import Post
@@ -78,12 +79,8 @@ def occurrence_for(template: str, obj: Object) -> Occurrence:
     fitting = [one for one in happened if one.trigger == f"on-{template}"]
     if fitting or happened:
         return (fitting or happened)[-1]
-    reason = next((one for one in REASONS if template == _kebab(one)), "RolloutUpdated")
+    reason = next((one for one in REASONS if template == builtin.template_of(one)), "RolloutUpdated")
     return Occurrence(reason, "try", f"A try: {REASONS[reason]}")
-
-
-def _kebab(reason: str) -> str:
-    return Occurrence(reason, "", "").trigger.removeprefix("on-")
 
 
 def message(

@@ -182,22 +182,23 @@ def _config(target: Target, file: str, where: str) -> Config:
     """The configuration of a file or of the cluster. What is wrong with it is said, and the rest is used."""
     from rollout.api.resources import CONFIG_MAPS
     from rollout.cli import output as out
+    from rollout.cli.lint_notify import texts_in
     from rollout.cli.session import session
     from rollout.errors import NotFound
     from rollout.notify.config import CONFIG_NAME, parse
 
     if file:
-        data = _document(file, "ConfigMap").get("data") or {}
+        found = _document(file, "ConfigMap")
     else:
         with session(target) as cluster:
             try:
-                data = cluster.kube.get(CONFIG_MAPS, where, CONFIG_NAME).get("data") or {}
+                found = cluster.kube.get(CONFIG_MAPS, where, CONFIG_NAME)
             except NotFound:
                 out.say(
                     f"There is no ConfigMap {CONFIG_NAME} in namespace {where}: only what is built in is shown."
                 )
-                data = {}
-    config, problems = parse({str(key): str(text) for key, text in data.items()})
+                found = {}
+    config, problems = parse(texts_in(found, "data"))
     for problem in problems:
         out.say(f"warning: {problem}")
     return config
@@ -205,6 +206,7 @@ def _config(target: Target, file: str, where: str) -> Config:
 
 def _secrets(target: Target, file: str, where: str) -> dict[str, str]:
     from rollout.api.resources import SECRETS
+    from rollout.cli.lint_notify import texts_in
     from rollout.cli.session import session
     from rollout.errors import NotFound
     from rollout.notify.config import SECRET_NAME
@@ -218,8 +220,7 @@ def _secrets(target: Target, file: str, where: str) -> dict[str, str]:
                 found = cluster.kube.get(SECRETS, where, SECRET_NAME)
             except NotFound:
                 found = {}
-    plain = {str(key): str(text) for key, text in (found.get("stringData") or {}).items()}
-    return texts(found.get("data") or {}) | plain
+    return texts(texts_in(found, "data")) | texts_in(found, "stringData")
 
 
 def _seen(target: Target, name: str, file: str) -> Seen:
@@ -250,13 +251,17 @@ def _runs(cluster: Session, rollout: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _document(file: str, kind: str) -> dict[str, Any]:
     """The first document of that kind ("" = any) in a file."""
-    from rollout.cli.files import texts
-    from rollout.cli.manifests import Document, read
+    from collections.abc import Mapping
 
-    for name, text in texts([file]):
-        for one in read(name, text):
-            if isinstance(one, Document) and kind in ("", one.object.get("kind")):
-                return dict(one.object)
+    from rollout.cli.files import documents
+
+    for one in documents([file]):
+        if not isinstance(one.object, Mapping) or kind not in ("", one.object.get("kind")):
+            continue
+        for field in ("metadata", "data", "stringData") if kind else ("metadata", "spec", "status"):
+            if not isinstance(one.object.get(field) or {}, Mapping):
+                raise Failure(USAGE, f"{one.file}:{one.line_of(field)}: {field} must be a map")
+        return dict(one.object)
     raise Failure(USAGE, f"{file} has no {kind or 'object'} in it")
 
 

@@ -135,3 +135,38 @@ def test_without_the_config_map_an_unknown_trigger_is_a_note():
     (note,) = [one for one in findings(other) if "annotations" in one]
     assert note.startswith("note")
     assert "on-yours" in note
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("kind: ConfigMap\ndata: [service.slack]\n", "config.yaml:2: data must be a map"),
+        ("kind: ConfigMap\ndata: none\n", "config.yaml:2: data must be a map"),
+        ("kind: ConfigMap\nmetadata: [name]\n", "config.yaml:2: metadata must be a map"),
+        ("- ConfigMap\n", "config.yaml has no ConfigMap in it"),
+        ("just words\n", "config.yaml has no ConfigMap in it"),
+        ("kind: ConfigMap\nkind: ConfigMap\n", 'config.yaml:2: key "kind" stands twice'),
+    ],
+)
+def test_a_file_that_is_no_config_map_is_a_usage_error(capsys, files, tmp_path, text, says):
+    (tmp_path / "config.yaml").write_text(text)
+    assert run(["notifications", "trigger", "run", "on-mine", *files]) == exits.USAGE
+    assert says in capsys.readouterr().err
+
+
+def test_a_secret_that_is_no_map_is_a_usage_error(capsys, files, tmp_path):
+    (tmp_path / "secret.yaml").write_text("kind: Secret\nstringData: [ci-url]\n")
+    arguments = ["template", "notify", "mine", *files, "--recipient", "ci"]
+    assert run(["notifications", *arguments, "--secret", str(tmp_path / "secret.yaml")]) == exits.USAGE
+    assert "secret.yaml:2: stringData must be a map" in capsys.readouterr().err
+
+
+def test_lint_says_nothing_of_a_config_map_without_a_name_that_it_can_read(tmp_path):
+    (tmp_path / "config.yaml").write_text("apiVersion: v1\nkind: ConfigMap\nmetadata: [name]\ndata: [one]\n")
+    assert run(["lint", "-f", str(tmp_path / "config.yaml")]) == exits.OK
+
+
+def test_an_object_that_cannot_be_read_is_a_usage_error(capsys, files, tmp_path):
+    (tmp_path / "rollout.yaml").write_text("kind: Rollout\nmetadata: {name: web}\nstatus: [Healthy]\n")
+    assert run(["notifications", "trigger", "run", "on-mine", *files]) == exits.USAGE
+    assert "rollout.yaml:3: status must be a map" in capsys.readouterr().err
