@@ -1,6 +1,6 @@
 """How long the command line takes to start: `rollout --help`, `get` and `status`, beside what one cannot beat
 (the interpreter alone) and what people know (kubectl, where it is on PATH). Commands take turns, so that all see
-the same machine."""
+the same machine. And how long the controller takes, until it says that it is ready."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ import os
 import re
 import resource
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench import manifests
 from bench.figures import Figure, median, number, progress, ratio
-from bench.processes import api_server
+from bench.processes import api_server, child, cpu_seconds
 from rollout.api.crds import crds
 from rollout.api.resources import CRDS, ROLLOUTS
 from rollout.runtime import config
 from rollout.runtime.sync import SyncKube
 
-HELP_SECONDS, GET_SECONDS = 0.15, 0.35
+HELP_SECONDS, GET_SECONDS, READY_SECONDS = 0.15, 0.35, 1.5
 NAME = "web"
 LARGEST = 5
+PATIENCE, POLL_SECONDS = 120.0, 0.005
 
 Command = tuple[str, ...]
 
@@ -42,6 +45,9 @@ def measure(*, runs: int = 10) -> list[Figure]:
             figure("rollout --help", took["help"], goal=HELP_SECONDS),
             figure(f"rollout get {NAME}", took["get"], goal=GET_SECONDS),
             figure(f"rollout status {NAME}", took["status"], goal=GET_SECONDS),
+            figure(
+                "rollout controller run, until it is ready", started(to.kubeconfig, runs), goal=READY_SECONDS
+            ),
         ]
         if "kubectl" in took:
             kubectl = figure(f"kubectl get rollout {NAME}", took["kubectl"])
@@ -56,14 +62,17 @@ def measure(*, runs: int = 10) -> list[Figure]:
     return figures
 
 
+def script() -> str:
+    return str(Path(sys.executable).parent / "rollout")
+
+
 def commands() -> dict[str, Command]:
     """What is run, by a short name."""
-    script = str(Path(sys.executable).parent / "rollout")
     found: dict[str, Command] = {
         "python": (sys.executable, "-c", "pass"),
-        "help": (script, "--help"),
-        "get": (script, "get", NAME),
-        "status": (script, "status", NAME),
+        "help": (script(), "--help"),
+        "get": (script(), "get", NAME),
+        "status": (script(), "status", NAME),
     }
     if kubectl := shutil.which("kubectl"):
         found["kubectl"] = (kubectl, "get", "rollout", NAME)
@@ -115,6 +124,40 @@ def timed(what: Mapping[str, Command], runs: int, env: dict[str, str]) -> dict[s
     return took
 
 
+def started(kubeconfig: str, runs: int) -> list[Took]:
+    """From the controller's exec until /readyz says 200, after one start that is not counted."""
+    took = []
+    for each in range(runs + 1):
+        address = f"127.0.0.1:{free_port()}"
+        command = [script(), "controller", "run", "--no-leader-election", "--kubeconfig", kubeconfig]
+        began = time.perf_counter()
+        with child([*command, "--metrics-address", address]) as process:
+            while not ready(f"http://{address}/readyz"):
+                if process.poll() is not None or time.perf_counter() - began > PATIENCE:
+                    raise RuntimeError("the controller did not get ready; its own message is above")
+                time.sleep(POLL_SECONDS)
+            found = time.perf_counter() - began, cpu_seconds(process.pid)
+        if each > 0:
+            took.append(found)
+        progress(f"commands: start {each} of {runs} of the controller")
+    return took
+
+
+def ready(url: str) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=PATIENCE) as answer:
+            return bool(answer.status == 200)
+    except OSError:  # nobody listens yet, or it says 503
+        return False
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
 def children_cpu() -> float:
     """CPU seconds of all child processes that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -126,8 +169,8 @@ _LINE = re.compile(r"import time:\s+\d+ \|\s+(\d+) \|\s+(\S+)")
 
 def largest_imports(name: str, command: Command, env: dict[str, str]) -> list[Figure]:
     """The packages of others whose import takes a command longest, what they import in turn included."""
-    script = (sys.executable, "-X", "importtime", *command)
-    said = subprocess.run(script, env=env, capture_output=True, text=True, check=False).stderr
+    argv = (sys.executable, "-X", "importtime", *command)
+    said = subprocess.run(argv, env=env, capture_output=True, text=True, check=False).stderr
     largest: dict[str, int] = {}
     for total, module in _LINE.findall(said):
         package = module.partition(".")[0]
