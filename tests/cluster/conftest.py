@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.gateway import install
+from tests.cluster.gateway.install import Public
 from tests.cluster.ground import cluster as own
 from tests.cluster.ground import kind, needs
 from tests.cluster.ground.api import AnyCluster
@@ -53,6 +55,14 @@ def own_cluster(where: str, cluster: AnyCluster) -> Cluster:
     if not isinstance(cluster, Cluster):
         pytest.skip("looks into the node, which is in a container of its own on kind")
     return cluster
+
+
+@pytest.fixture(scope="session")
+def public(own_cluster: Cluster) -> Public:
+    """Envoy Gateway, with the Gateway `public`."""
+    if lacks := install.missing():
+        pytest.skip("; ".join(lacks))
+    return install.install(own_cluster)
 
 
 @pytest.fixture

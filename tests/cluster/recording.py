@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from rollout.api.meta import Key, key_of, metadata
@@ -48,6 +48,8 @@ class Recording:
         self.kube, self.namespace = kube, namespace
         self.kinds = (*KINDS, *more)
         self.happenings: list[Happening] = []
+        self.promoted: list[Object] = []
+        """A Rollout as it was each time before a person promoted it."""
         self.store: dict[Resource, dict[Key, Object]] = {kind: {} for kind in self.kinds}
         self._changed = asyncio.Event()
 
@@ -89,10 +91,10 @@ class Recording:
         """Returns when all that was written before this call has been heard."""
         for kind in self.kinds:
             page = await self.kube.list(kind, self.namespace)
-            there = {key_of(one): int(metadata(one)["resourceVersion"]) for one in page.items}
+            there = {key_of(one): _version(one) for one in page.items}
 
             def is_heard(kind: Resource = kind, there: dict[Key, int] = there) -> bool:
-                mine = {key: int(metadata(one)["resourceVersion"]) for key, one in self.store[kind].items()}
+                mine = {key: _version(one) for key, one in self.store[kind].items()}
                 return all(mine.get(key, 0) >= version for key, version in there.items())
 
             await self.until(is_heard, f"the watch of {kind} has caught up")
@@ -116,21 +118,27 @@ class Recording:
         else:
             self.store[kind][key] = obj
         new = None if gone else obj
-        version = int(metadata(obj)["resourceVersion"])
-        self.happenings.append(Happening(version, CLOCK.now(), kind, key, new))
+        self.happenings.append(Happening(_version(obj), CLOCK.now(), kind, key, new))
         self._changed.set()
 
     def broken(self) -> list[str]:
         """The rules of the stories (I1-I9, I16) that anything recorded has broken, by one controller at a time."""
         replay = Replay()
         rules = Rules(replay, replay)
-        # The watches tell us when we were woken, not when it happened: how long a pause took is not judged here.
+        # The watches tell us when we were woken, not when it happened: how long a pause or a delay took is not judged here.
         rules.lag = PATIENCE
         rules.slack = PATIENCE
+        said = sorted(self.promoted, key=_version, reverse=True)
         for one in sorted(self.happenings, key=lambda happening: happening.version):
+            while said and _version(said[-1]) < one.version:
+                rules.promoted(said.pop())
             rules.by_hand = by_hand(replay.current(one.resource, one.key), one)
             replay.write(one)
         return rules.broken
+
+
+def _version(obj: Object) -> int:
+    return int(metadata(obj)["resourceVersion"])
 
 
 def by_hand(old: Object | None, happening: Happening) -> bool:
@@ -147,7 +155,7 @@ class Replay:
     def __init__(self) -> None:
         self._objects: dict[Resource, dict[Key, Object]] = {}
         self._callbacks: list[Callable[[str, Resource, Object | None, Object | None], None]] = []
-        self._now = CLOCK.now()
+        self._now = datetime.min.replace(tzinfo=UTC)
         self.resource_version = ""
 
     def write(self, one: Happening) -> None:

@@ -155,6 +155,12 @@ class Releases:
         """`rollout ARGUMENTS -n NAMESPACE`, as a person types it."""
         return await command(*arguments, "-n", self.namespace, KUBECONFIG=str(self.kubeconfig))
 
+    async def promote(self, name: str = APP) -> None:
+        """A person goes on with what the Rollout has paused at."""
+        self.seen.promoted.append(self.find(ROLLOUTS, name))
+        said = await self.rollout("promote", name)
+        assert said.code == 0, said
+
     # --- looking ---
 
     def find(self, resource: Resource, name: str = APP) -> Object:
@@ -224,25 +230,20 @@ async def stage(
     """The namespace, watched, with a controller on this machine that has the chart's rights."""
     config = ours.kubeconfig(cluster, folder)
     controller = Controller(config, folder, "--namespaces", namespace, *options, **environment)
-    kube = HttpKube(load(kubeconfig=str(cluster.kubeconfig)))
-    try:
-        async with (
-            releases_in(kube, cluster.kubeconfig, namespace, *more) as releases,
-            controller.running(),
-        ):
-            yield releases
-            assert controller.starts == 1, "the controller ended by itself"
-    finally:
-        await kube.close()
+    async with releases_in(cluster, namespace, *more) as releases, controller.running():
+        yield releases
+        assert controller.starts == 1, "the controller ended by itself"
 
 
 @asynccontextmanager
-async def releases_in(
-    kube: HttpKube, kubeconfig: Path, namespace: str, *more: Resource
-) -> AsyncIterator[Releases]:
-    """The namespace, watched; `more` are the kinds of routes that its releases have."""
-    async with Recording(kube, namespace, *more).running() as recording:
-        yield Releases(kube, kubeconfig, namespace, recording)
+async def releases_in(cluster: AnyCluster, namespace: str, *more: Resource) -> AsyncIterator[Releases]:
+    """The namespace, watched; `more` are kinds that its releases need beside their own."""
+    kube = HttpKube(load(kubeconfig=str(cluster.kubeconfig)))
+    try:
+        async with Recording(kube, namespace, *more).running() as recording:
+            yield Releases(kube, cluster.kubeconfig, namespace, recording)
+    finally:
+        await kube.close()
 
 
 # --- objects --------------------------------------------------------------------------------------------

@@ -18,8 +18,8 @@ from tests.cluster.gateway.install import archives
 from tests.cluster.ground.cluster import Cluster
 from tests.cluster.ground.commands import Failed
 from tests.cluster.ground.waiting import until
-from tests.cluster.world import IMAGE, PatientWorld, pod_template, world_in
-from tests.sandbox.release_support import APP, pause, rollout
+from tests.cluster.releases import Releases, releases_in, rollout
+from tests.sandbox.release_support import pause
 from tools.images.recipes import version
 
 pytestmark = pytest.mark.cluster
@@ -77,15 +77,13 @@ def leader(cluster: Cluster) -> dict[str, Any] | None:
 
 def canary(*steps: dict[str, Any]) -> dict[str, Any]:
     """A canary by the share of its pods."""
-    wanted = rollout({"canary": {"steps": list(steps)}}, replicas=2)
-    wanted["spec"]["template"] = pod_template(f"{IMAGE}:v1", APP)
-    return wanted
+    return rollout({"canary": {"steps": list(steps)}}, version="v1")
 
 
-async def released(world: PatientWorld, tag: str) -> None:
-    await world.release(tag)
-    await world.until(lambda: world.sizes().get(tag) == 2, f"{tag} has two pods")
-    await world.phase("Healthy")
+async def released(releases: Releases, version: str) -> None:
+    await releases.release(version)
+    await releases.until(lambda: releases.sizes().get(version) == 2, f"{version} has two pods")
+    await releases.phase("Healthy")
 
 
 def test_two_controllers_of_its_own_image_are_ready_where_only_restricted_pods_may_be(
@@ -107,32 +105,34 @@ def test_two_controllers_of_its_own_image_are_ready_where_only_restricted_pods_m
 
 
 async def test_a_release_passes_under_the_roles_of_the_chart(installed: Cluster, namespace: str) -> None:
-    async with world_in(installed, namespace) as world:
-        await world.apply(canary({"setWeight": 50}, pause("1s")))
-        await world.phase("Healthy")
-        await released(world, "v2")
+    async with releases_in(installed, namespace) as releases:
+        await releases.create(canary({"setWeight": 50}, pause("1s")))
+        await releases.phase("Healthy")
+        await released(releases, "v2")
     assert "forbidden" not in logs(installed).lower()
 
 
 async def test_the_standby_goes_on_with_a_release_when_the_leader_is_killed_by_kill_9(
     installed: Cluster, namespace: str
 ) -> None:
-    async with world_in(installed, namespace) as world:
-        await world.apply(canary({"setWeight": 50}, pause()))
-        await world.phase("Healthy")
-        await world.release("v2")
-        await world.phase("Paused", step=1)
+    async with releases_in(installed, namespace) as releases:
+        await releases.create(canary({"setWeight": 50}, pause()))
+        await releases.phase("Healthy")
+        await releases.release("v2")
+        await releases.phase("Paused", step=1)
         first = until("one of them leads", lambda: leader(installed))
         [status] = first["status"]["containerStatuses"]
         for process in installed.processes(status["containerID"]):
             os.kill(process, signal.SIGKILL)
         killed = CLOCK.monotonic()
-        assert (await world.rollout("promote", APP)).code == 0
-        await world.until(lambda: world.step() >= 2, "a controller writes")
+        await releases.promote()
+        await releases.until(
+            lambda: int(releases.status().get("currentStepIndex") or 0) >= 2, "a controller writes"
+        )
         sys.stdout.write(
             f"the next write came {CLOCK.monotonic() - killed:.1f} s after kill -9 of the leader\n"
         )
-        await world.until(lambda: world.sizes() == {"v1": 0, "v2": 2}, "the release is through")
-        await world.phase("Healthy")
+        await releases.until(lambda: releases.sizes() == {"v1": 0, "v2": 2}, "the release is through")
+        await releases.phase("Healthy")
     second = until("one of them leads", lambda: leader(installed))
     assert second["metadata"]["uid"] != first["metadata"]["uid"]

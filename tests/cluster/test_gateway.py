@@ -1,75 +1,46 @@
-"""The Gateway API for real: Envoy Gateway, HTTPRoutes, and releases whose weights it carries out."""
+"""The Gateway API for real: Envoy Gateway, HTTPRoutes, and the demo's release, whose weights it carries out."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from rollout.api.resources import HTTP_ROUTES
 from rollout.runtime.kube import Object
-from tests.cluster import chart
-from tests.cluster.control_plane import ENDS_WITH_PARENT
-from tests.cluster.gateway import install
-from tests.cluster.gateway.install import Public, archives
+from tests.cluster import evidence, ours
+from tests.cluster.evidence import GATE, judged
+from tests.cluster.gateway.install import Public
 from tests.cluster.ground.cluster import Cluster
-from tests.cluster.ground.needs import ROOT
 from tests.cluster.ground.waiting import until
-from tests.cluster.world import IMAGE, PATIENCE, pod_template, world_in
-from tests.sandbox.release_support import APP, Load, by_route, pause, service, share_is
+from tests.cluster.recording import PATIENCE
+from tests.cluster.releases import APP, Load, Releases, stage, template
+from tests.cluster.routes import by_route, served, weights
+from tests.sandbox.release_support import pause, service, share_is
 
 pytestmark = pytest.mark.cluster
 SAMPLE = 800
 
 
 @pytest.fixture(scope="module")
-def public(own_cluster: Cluster) -> Iterator[Public]:
-    """Envoy Gateway, the demo's images, and our CRDs by the chart, which runs no controller here."""
-    if lacks := [*install.missing(), *chart.missing()]:
-        pytest.skip("; ".join(lacks))
-    if (images := archives(("demo",))) is None:
-        pytest.skip("images have not been built: python -m tools.images demo")
-    for archive in images:
-        own_cluster.import_image(archive)
-    chart.install(own_cluster, "replicas=0", "reaper.enabled=false")
-    yield install.install(own_cluster)
-    chart.uninstall(own_cluster)
+def prepared(own_cluster: Cluster) -> Iterator[Cluster]:
+    with ours.prepared(own_cluster, "demo", "prometheus"):
+        yield own_cluster
 
 
-@asynccontextmanager
-async def controller(cluster: Cluster, namespace: str, folder: Path) -> AsyncIterator[None]:
-    """`rollout controller run` on this machine; what it said is in the test's output."""
-    log = folder / "controller.log"
-    options = ["--kubeconfig", str(cluster.kubeconfig), "--namespaces", namespace, "--no-leader-election"]
-    argv = [*ENDS_WITH_PARENT, sys.executable, "-m", "rollout.cli.main", "controller", "run", *options]
-    with log.open("wb") as file:
-        process = await asyncio.create_subprocess_exec(
-            *argv, cwd=ROOT, stdout=file, stderr=file, env=os.environ
-        )
-    try:
-        yield
-    finally:
-        process.terminate()
-        await process.wait()
-        sys.stdout.write(log.read_text(errors="replace")[-8000:])
-
-
-def deployment(name: str, image: str) -> Object:
+def deployment(version: str) -> Object:
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": name},
+        "metadata": {"name": version},
         "spec": {
             "replicas": 1,
-            "selector": {"matchLabels": {"app": name}},
-            "template": pod_template(image, name),
+            "selector": {"matchLabels": {"app": version}},
+            "template": template(version, name=version),
         },
     }
 
@@ -85,20 +56,6 @@ def route(host: str, public: Public, **weights: int) -> Object:
     }
 
 
-def served(route: Object) -> bool:
-    """Whether every Gateway of a route has accepted its present generation."""
-    generation = route["metadata"]["generation"]
-    told = [
-        {
-            one["type"]
-            for one in parent["conditions"]
-            if (one["status"], one["observedGeneration"]) == ("True", generation)
-        }
-        for parent in (route.get("status") or {}).get("parents", ())
-    ]
-    return bool(told) and all({"Accepted", "ResolvedRefs"} <= one for one in told)
-
-
 async def sampled(load: Load, version: str, weight: int) -> Counter[str]:
     """A sample in which the version has this share; the last one when it does not come to that.
 
@@ -112,18 +69,18 @@ async def sampled(load: Load, version: str, weight: int) -> Counter[str]:
 
 
 async def test_two_services_behind_a_route_get_the_shares_that_its_weights_say(
-    own_cluster: Cluster, public: Public, namespace: str
+    prepared: Cluster, public: Public, namespace: str
 ) -> None:
     host = f"shares.{namespace}"
-    objects = [deployment(one, f"{IMAGE}:{one}") for one in ("v1", "v2")]
+    objects = [deployment("v1"), deployment("v2")]
     objects += [service("v1"), service("v2"), route(host, public, v1=80, v2=20)]
-    own_cluster.kubectl("apply", "-n", namespace, "-f", "-", stdin=objects)
+    prepared.kubectl("apply", "-n", namespace, "-f", "-", stdin=objects)
     for one in ("v1", "v2"):
-        own_cluster.kubectl("rollout", "status", f"deployment/{one}", "-n", namespace, "--timeout=300s")
-    until("the route is served", lambda: served(own_cluster.get("httproute", APP, "-n", namespace)))
-    requests = Load(f"http://{public.address}", host, rate=20)
+        prepared.kubectl("rollout", "status", f"deployment/{one}", "-n", namespace, "--timeout=300s")
+    until("the route is served", lambda: served(prepared.get("httproute", APP, "-n", namespace)))
+    requests = Load(f"http://{public.address}/", host)
     async with requests.running():
-        await requests.answered_by("v1", "v2")
+        await requests.begun("v1", "v2")
         sample = await requests.sample(SAMPLE)
         assert sample.keys() == {"v1", "v2"}
         assert share_is(sample, "v2", 20), sample
@@ -131,72 +88,74 @@ async def test_two_services_behind_a_route_get_the_shares_that_its_weights_say(
         assert not share_is(sample, "v2", 40)
         patch = json.dumps([{"op": "replace", "path": f"/spec/rules/0/backendRefs/{number}/weight", "value": weight}
                             for number, weight in enumerate((0, 100))])  # fmt: skip
-        own_cluster.kubectl("patch", "httproute", APP, "-n", namespace, "--type=json", "-p", patch)
+        prepared.kubectl("patch", "httproute", APP, "-n", namespace, "--type=json", "-p", patch)
         await requests.answered_by("v2")
     assert requests.lost == {}
 
 
-async def test_a_canary_by_an_http_route_on_envoy_gateway_gets_each_weight_and_loses_no_request(
-    own_cluster: Cluster, public: Public, namespace: str, tmp_path: Path
+async def shared(releases: Releases, requests: Load, version: str, *, at: int, step: int) -> None:
+    """The release has come to this step: the route, the status and the answers show this weight. A person goes on."""
+    await releases.phase("Paused", step=step)
+    assert weights(releases) == [100 - at, at]
+    told = releases.status()["canary"]["weights"]
+    assert (told["canary"]["weight"], told["verified"]) == (at, True)
+    assert served(releases.find(HTTP_ROUTES))
+    assert len(await sampled(requests, version, at)) == 2
+    await releases.promote()
+
+
+async def test_a_canary_by_an_http_route_gets_each_weight_and_is_promoted_or_aborted_on_the_evidence_of_prometheus(
+    prepared: Cluster, public: Public, namespace: str, tmp_path: Path
 ) -> None:
-    weights = (20, 60)
     host = f"{APP}.{namespace}"
-    steps = [step for weight in weights for step in ({"setWeight": weight}, pause())]
-    objects = by_route(*steps, host=host, scaleDownDelaySeconds=15)
-    for one in objects:
-        if one["kind"] == "HTTPRoute":
-            one["spec"]["parentRefs"] = [public.parent]
-        if one["kind"] == "Rollout":
-            one["spec"]["template"] = pod_template(f"{IMAGE}:v1", APP)
-            one["spec"]["replicas"] = 2
-    async with (
-        controller(own_cluster, namespace, tmp_path),
-        world_in(own_cluster, namespace, HTTP_ROUTES) as world,
-    ):
-        await world.apply(*objects)
-        await world.phase("Healthy")
-        before = world.route()
+    steps = [{"setWeight": 20}, pause(), {"analysis": GATE}, {"setWeight": 60}, pause()]
+    async with judged(prepared, namespace, tmp_path, more=(HTTP_ROUTES,)) as releases:
+        await releases.create(*by_route(public, host, *steps, image="web-frontend:v1"))
+        await releases.phase("Healthy")
+        before = releases.find(HTTP_ROUTES)
         assert served(before)
-        requests = Load(f"http://{public.address}", host, rate=20)
+        requests = Load(f"http://{public.address}/", host)
         async with requests.running():
             await requests.begun("v1")
-            await world.release("v2")
-            for number, weight in enumerate(weights):
-                await world.phase("Paused", step=2 * number + 1)
-                assert world.shares() == [100 - weight, weight]
-                told = world.status()["canary"]["weights"]
-                assert (told["canary"]["weight"], told["verified"]) == (weight, True)
-                assert served(own_cluster.get("httproute", APP, "-n", namespace))
-                sample = await sampled(requests, "v2", weight)
-                assert sample.keys() == {"v1", "v2"}
-                assert (await world.rollout("promote", APP)).code == 0
-            await world.phase("Healthy", step=4)
-            await world.until(lambda: world.sizes() == {"v1": 0, "v2": 2}, "the old pods are gone")
+            await releases.release("v2", "web-frontend:v2")
+            await shared(releases, requests, "v2", at=20, step=1)
+            await shared(releases, requests, "v2", at=60, step=4)
+            await releases.phase("Healthy", step=5)
+            await releases.until(lambda: releases.sizes() == {"v1": 0, "v2": 2}, "the old pods are gone")
             await requests.answered_by("v2")
-        assert requests.lost == {}
-        assert all(status == 200 for _, status in requests.answers)
+            assert requests.lost == {}
+            evidence.passed(releases)
+
+            await releases.release("v3", "web-frontend:v3")
+            await shared(releases, requests, "v3", at=20, step=1)
+            await releases.phase("Degraded")
+            await releases.until(lambda: weights(releases) == [100, 0], "traffic is back on stable")
+            await releases.until(
+                lambda: releases.sizes() == {"v1": 0, "v2": 2, "v3": 0}, "the bad pods are gone"
+            )
+            await requests.answered_by("v2")
+        evidence.caught(releases)
+        # The bad version's own errors are all that was lost.
+        assert set(requests.lost) == {"HTTP 500 by v3"}
         # Only the weights were ours to write, and they are where they were.
-        assert world.route()["spec"] == before["spec"]
-        world.steps_never_fell()
+        assert releases.find(HTTP_ROUTES)["spec"] == before["spec"]
+        await releases.seen.complete()
+        assert releases.seen.broken() == []
 
 
 async def test_a_route_that_no_gateway_answers_for_holds_its_release_and_says_what_is_waited_for(
-    own_cluster: Cluster, public: Public, namespace: str, tmp_path: Path
+    prepared: Cluster, public: Public, namespace: str, tmp_path: Path
 ) -> None:
-    objects = by_route({"setWeight": 40}, pause(), host=f"{APP}.{namespace}")
+    objects = by_route(public, f"{APP}.{namespace}", {"setWeight": 40}, pause(), image="web-frontend:v1")
     [http_route] = [one for one in objects if one["kind"] == "HTTPRoute"]
-    [wanted] = [one for one in objects if one["kind"] == "Rollout"]
     http_route["spec"]["parentRefs"] = [{**public.parent, "name": "nobody"}]
-    wanted["spec"]["template"] = pod_template(f"{IMAGE}:v1", APP)
-    wanted["spec"]["replicas"] = 1
-    async with (
-        controller(own_cluster, namespace, tmp_path),
-        world_in(own_cluster, namespace, HTTP_ROUTES) as world,
-    ):
-        await world.apply(*objects)
-        await world.until(lambda: "is not served yet" in world.status().get("message", ""), "it is said")
-        assert "stableRS" not in world.status()
-        http_route["spec"]["parentRefs"] = [public.parent]
-        await world.apply(http_route)
-        await world.phase("Healthy")
-        assert served(world.route())
+    async with stage(prepared, namespace, tmp_path, more=(HTTP_ROUTES,)) as releases:
+        await releases.create(*objects)
+        await releases.until(
+            lambda: "is not served yet" in releases.status().get("message", ""), "it is said"
+        )
+        assert "stableRS" not in releases.status()
+        patch = {"spec": {"parentRefs": [public.parent]}}
+        await releases.kube.patch(HTTP_ROUTES, namespace, APP, patch)
+        await releases.phase("Healthy")
+        assert served(releases.find(HTTP_ROUTES))

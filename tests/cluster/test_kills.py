@@ -18,15 +18,16 @@ from pathlib import Path
 import pytest
 
 from rollout.api.meta import metadata
-from rollout.api.resources import REPLICA_SETS, ROLLOUTS
-from rollout.runtime.client import HttpKube
+from rollout.api.resources import HTTP_ROUTES, REPLICA_SETS, ROLLOUTS, Resource
 from rollout.runtime.config import load
 from rollout.runtime.kube import Object
 from tests.cluster import ours
+from tests.cluster.gateway.install import Public
 from tests.cluster.ground.cluster import Cluster
 from tests.cluster.proxy import CountingProxy, Strike
 from tests.cluster.releases import (
     APP,
+    IMAGE,
     Controller,
     Load,
     Releases,
@@ -34,6 +35,7 @@ from tests.cluster.releases import (
     releases_in,
     rollout,
 )
+from tests.cluster.routes import by_route, weights
 from tests.sandbox.release_support import GATE, pause, service
 
 pytestmark = pytest.mark.cluster
@@ -63,7 +65,7 @@ BLUE_GREEN = {
 
 @pytest.fixture(scope="module")
 def prepared(own_cluster: Cluster) -> Iterator[Cluster]:
-    """The cluster with the chart, and with the demo's application."""
+    """The cluster with the chart's roles, and with the demo's application."""
     with ours.prepared(own_cluster, "demo"):
         yield own_cluster
 
@@ -76,19 +78,13 @@ class Ground:
 
 
 @asynccontextmanager
-async def ground(cluster: Cluster, namespace: str, folder: Path) -> AsyncIterator[Ground]:
-    connection = load(kubeconfig=str(cluster.kubeconfig))
-    kube = HttpKube(connection)
-    proxy = CountingProxy(connection, folder)
-    try:
-        async with proxy.running(), releases_in(kube, cluster.kubeconfig, namespace) as releases:
-            config = proxy.kubeconfig(ours.token(cluster))
-            controller = Controller(config, folder, "--namespaces", namespace)
-            proxy.kill = controller.kill
-            async with controller.running():
-                yield Ground(releases, proxy, controller)
-    finally:
-        await kube.close()
+async def ground(cluster: Cluster, namespace: str, folder: Path, *more: Resource) -> AsyncIterator[Ground]:
+    proxy = CountingProxy(load(kubeconfig=str(cluster.kubeconfig)), folder)
+    async with proxy.running(), releases_in(cluster, namespace, *more) as releases:
+        controller = Controller(proxy.kubeconfig(ours.token(cluster)), folder, "--namespaces", namespace)
+        proxy.kill = controller.kill
+        async with controller.running():
+            yield Ground(releases, proxy, controller)
 
 
 def strikes() -> Iterator[set[Strike]]:
@@ -190,3 +186,26 @@ async def test_a_blue_green_release_goes_on_to_its_end_whenever_the_controller_i
         now = releases.status()["currentPodHash"]
         assert (releases.selector(active), releases.selector(preview)) == (now, now)
         assert releases.status()["blueGreen"]["activeSelector"] == now
+
+
+async def test_a_canary_over_an_http_route_goes_on_to_its_end_whenever_the_controller_is_killed(
+    prepared: Cluster, public: Public, namespace: str, tmp_path: Path
+) -> None:
+    canary, stable = f"{APP}-canary", f"{APP}-stable"
+    host = f"{APP}.{namespace}"
+    async with ground(prepared, namespace, tmp_path, HTTP_ROUTES) as on:
+        releases = on.releases
+        *objects, strategy = by_route(
+            public, host, {"setWeight": 50}, pause("1s"), {"analysis": GATE}, version="first", image=IMAGE
+        )
+        strategy["spec"]["revisionHistoryLimit"] = HISTORY
+        await releases.create(*objects)
+        await releases.seen.complete()
+        await releases.create(answers(f"http://{releases.address(canary)}/"), strategy)
+        await releases.phase("Healthy")
+        async with Load(f"http://{public.address}/", host).running() as load:
+            await load.begun("first")
+            assert await killed_at_every_write(on, load) > 8
+        now = releases.status()["currentPodHash"]
+        assert (releases.selector(stable), releases.selector(canary)) == (now, now)
+        assert weights(releases) == [100, 0]

@@ -80,7 +80,7 @@ class Rules:
         self.lag = 0.2
         """Seconds for which our controllers may not know that a pod has failed."""
         self.slack = 0.001
-        """Seconds by which a pause may seem too short: our clock and the one that waits may not agree."""
+        """Seconds by which a pause or delay may seem too short: our clock and the one that waits may not agree."""
         self.by_hand = False
         """The next writes are a person's, who may break what our own writes must not."""
         storage.on_write(self._written)
@@ -227,7 +227,7 @@ class Rules:
             kept = 30 if delay is None else delay
             since = (self._clock.now() - past.home_at).total_seconds() if past.home_at else -1.0
             before = past.rollout is not None and past.rollout.spec.replicas == rollout.spec.replicas
-            if before and (kept == 0 or since < kept - 0.001):
+            if before and (kept == 0 or past.home_at is None or since < kept - self.slack):
                 yield f"I6: the aborted canary shrinks {since:.1f} s after traffic went home, not {kept}"
         if live.at(0) and not past.home:
             past.home, past.home_at = True, self._clock.now()
