@@ -103,6 +103,16 @@ def metadata(obj: Object) -> Mapping[str, Any]:
     return obj.get("metadata") or {}
 
 
+def map_of(value: Any) -> Mapping[str, Any]:
+    """The value where it is a map, else an empty one: for objects that nobody has checked."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def maps_of(value: Any) -> list[Mapping[str, Any]]:
+    """The maps in a list; none where it is no list."""
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+
+
 def key_of(obj: Object) -> Key:
     meta = metadata(obj)
     return Key(meta.get("namespace") or "", meta.get("name") or "")

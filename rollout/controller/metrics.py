@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from rollout.api.decisions import Kind
 from rollout.api.features import PROVIDERS
-from rollout.api.meta import key_of
+from rollout.api.meta import key_of, map_of, maps_of
 from rollout.api.resources import ANALYSIS_RUNS, ANALYSIS_TEMPLATES, ROLLOUTS
 from rollout.controller.caches import Caches
 from rollout.controller.rollout import Recorder
@@ -108,13 +108,13 @@ def rollout_metrics(rollouts: Iterable[Object], limit: int = LIMIT) -> list[Metr
     }
     weight = Series("surefoot_rollout_weight", "Percent of the requests that go to the role.", (*WHO, "role"))
     for who, obj in _named(rollouts, limit):
-        spec, status = _map(obj.get("spec")), _map(obj.get("status"))
+        spec, status = map_of(obj.get("spec")), map_of(obj.get("status"))
         info.add((*who, *_strategy(spec), str(status.get("phase") or "")), 1.0)
         for name, number in _replicas(spec, status).items():
             replicas[name].add(who, number)
-        weights = _map(_map(status.get("canary")).get("weights"))
+        weights = map_of(map_of(status.get("canary")).get("weights"))
         for role in ("canary", "stable") if who != OTHERS else ():  # a sum of percents says nothing
-            if "weight" in (one := _map(weights.get(role))):
+            if "weight" in (one := map_of(weights.get(role))):
                 weight.add((*who, role), _number(one["weight"]))
     return [one.metric() for one in (info, *replicas.values(), weight)]
 
@@ -134,11 +134,11 @@ def run_metrics(runs: Iterable[Object], limit: int = LIMIT) -> list[Metric]:
     for phase in PHASES:
         gates.add((phase,), 0.0)
     for who, obj in _named(runs, limit):
-        status = _map(obj.get("status"))
+        status = map_of(obj.get("status"))
         phase = str(status.get("phase") or "")
         info.add((*who, phase), 1.0)
         gates.add((phase if phase in PHASES else "Pending",), 1.0)
-        results = {str(one.get("name")): one for one in _maps(status.get("metricResults"))}
+        results = {str(one.get("name")): one for one in maps_of(status.get("metricResults"))}
         for name, kind in _provided(obj):
             shown = _shown(who, name, kind)
             kinds.add((*who, *shown), 1.0)
@@ -184,9 +184,9 @@ def events_metric(counts: Mapping[tuple[str, str], int]) -> Metric:
 
 def _strategy(spec: Mapping[str, Any]) -> tuple[str, str]:
     """The strategy's field name, and its router's ("" without one)."""
-    strategy = _map(spec.get("strategy"))
+    strategy = map_of(spec.get("strategy"))
     name = next((one for one in ("canary", "blueGreen") if one in strategy), "")
-    routers = sorted(_map(_map(strategy.get(name)).get("trafficRouting")))
+    routers = sorted(map_of(map_of(strategy.get(name)).get("trafficRouting")))
     return name, ",".join(routers)
 
 
@@ -204,11 +204,11 @@ def _replicas(spec: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, f
 def _provided(obj: Object) -> Iterator[tuple[str, str]]:
     """(metric, provider), each metric once; the provider is "" when it has none."""
     seen = set()
-    for metric in _maps(_map(obj.get("spec")).get("metrics")):
+    for metric in maps_of(map_of(obj.get("spec")).get("metrics")):
         name = str(metric.get("name") or "")
         if name not in seen:
             seen.add(name)
-            yield name, next(iter(sorted(_map(metric.get("provider")))), "")
+            yield name, next(iter(sorted(map_of(metric.get("provider")))), "")
 
 
 def _named(objects: Iterable[Object], limit: int) -> Iterator[tuple[tuple[str, str], Object]]:
@@ -228,14 +228,6 @@ def _shown(who: tuple[str, str], metric: str, kind: str) -> tuple[str, str]:
 def _who(obj: Object) -> tuple[str, str]:
     key = key_of(obj)
     return key.namespace, key.name
-
-
-def _map(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _maps(value: Any) -> list[Mapping[str, Any]]:
-    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
 
 
 def _number(value: Any) -> float:

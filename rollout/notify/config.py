@@ -18,7 +18,7 @@ from rollout.core import expr
 from rollout.core.problem import Problem, invalid, required, unsupported
 from rollout.notify import builtin
 from rollout.notify.services import TYPES, UNSUPPORTED
-from rollout.notify.subscriptions import Destination, Selector, Subscription, split_recipients
+from rollout.notify.subscriptions import Destination, Subscription, selector_of, split_recipients
 from rollout.notify.template import TemplateError
 from rollout.notify.template import compile as compile_template
 
@@ -229,7 +229,7 @@ class _Reader:
                 )
                 continue
             try:
-                selector = Selector.parse(str(item.get("selector") or ""))
+                selector = selector_of(str(item.get("selector") or ""))
             except ValueError as error:
                 self.problems.append(invalid(f"{path}.selector", item.get("selector"), str(error)))
                 continue

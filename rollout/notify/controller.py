@@ -44,7 +44,7 @@ from rollout.notify.sending import Fetch, scrubbed, send
 from rollout.notify.services import TYPES
 from rollout.notify.services.base import Unusable
 from rollout.notify.services.pagerduty import action_of, dedup_key
-from rollout.notify.subscriptions import Destination, annotated
+from rollout.notify.subscriptions import PREFIX, Destination, annotated
 from rollout.notify.template import TemplateError
 from rollout.runtime.clock import Clock
 from rollout.runtime.informer import Informer, wait_synced
@@ -290,7 +290,7 @@ class NotificationController:
         root, runs = owner if owner is not None else obj, self._objects.get(ANALYSIS_RUNS)
         mine: list[Object] = []
         if root.get("kind") == ROLLOUTS.kind and runs is not None:
-            mine = list(runs.store.by("owner", str(metadata(root).get("uid"))))
+            mine = list(runs.store.owned_by(str(metadata(root).get("uid"))))
         return Seen(obj, owner, tuple(mine))
 
     def _ours(self, obj: Object) -> bool:
@@ -459,5 +459,5 @@ def _annotations(obj: Object) -> Mapping[str, Any]:
     return {
         name: value
         for name, value in (metadata(obj).get("annotations") or {}).items()
-        if name.startswith("notifications.")
+        if name.startswith(PREFIX)
     }

@@ -126,10 +126,11 @@ def _identity(
     plain = f"{own}:{one.id}" if named else f"{own}:generation:{_generation(seen)}"
     if not condition.when and not condition.once_per:
         return plain, ""
-    values = variables(seen, one, config)
-    programs = [expr.compile(source) for source in (condition.when, condition.once_per) if source]
-    if any(values[name] is None for program in programs for name in program.names & _KIND_NAMES):
+    sources = [source for source in (condition.when, condition.once_per) if source]
+    names = frozenset().union(*(expr.compile(source).names for source in sources))
+    if names & frozenset(_NAMES.values()) - _objects(seen).keys():
         return None, ""  # it is about objects of another kind
+    values = variables(seen, one, config, evidence_of(seen, config) if "evidence" in names else ())
     try:
         if condition.when and not expr.compile(condition.when).evaluate_bool(values):
             return None, ""
@@ -161,13 +162,15 @@ _NAMES = {
 
 
 def variables(
-    seen: Seen, occurrence: Occurrence, config: Config, *, more: Mapping[str, Any] | None = None
+    seen: Seen,
+    occurrence: Occurrence,
+    config: Config,
+    proof: Iterable[evidence.Evidence],
+    *,
+    more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The names in conditions and templates. What there is not is nil."""
-    values: dict[str, Any] = dict.fromkeys(_NAMES.values())
-    for obj in (seen.owner, seen.object):
-        if obj is not None and (name := _NAMES.get(str(obj.get("kind")))):
-            values[name] = obj
+    """The names in conditions and templates. What there is not is nil. `proof` is `evidence_of(seen, config)`."""
+    values: dict[str, Any] = dict.fromkeys(_NAMES.values()) | _objects(seen)
     values |= {
         "object": seen.object,
         "analysisRuns": list(seen.runs),
@@ -178,7 +181,7 @@ def variables(
             "trigger": occurrence.trigger,
             "id": occurrence.id,
         },
-        "evidence": [msgspec.to_builtins(one) for one in evidence_of(seen, config)],
+        "evidence": [msgspec.to_builtins(one) for one in proof],
         "context": dict(config.context),
         "secrets": {},
         "serviceType": "",
@@ -197,7 +200,10 @@ def evidence_of(seen: Seen, config: Config) -> tuple[evidence.Evidence, ...]:
     return ()
 
 
-_KIND_NAMES = frozenset(_NAMES.values())
+def _objects(seen: Seen) -> dict[str, Object]:
+    """What there is of the objects that have a name of their own."""
+    found = [obj for obj in (seen.owner, seen.object) if obj is not None]
+    return {_NAMES[kind]: obj for obj in found if (kind := str(obj.get("kind"))) in _NAMES}
 
 
 def baseline(before: Sequence[Due], after: Sequence[Due]) -> Iterator[str]:

@@ -8,7 +8,8 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
-from rollout.api.meta import metadata
+from rollout.api.meta import map_of, maps_of, metadata
+from rollout.api.rollout import HASH_LABEL
 
 QUERIES = ("ResolvedPrometheusQuery", "query", "url")
 """Where a measurement's metadata says what was asked."""
@@ -37,27 +38,27 @@ def of_release(
     `base` is where people reach Prometheus, if not at the address that the metric asks.
     """
     uid = metadata(rollout).get("uid")
-    pod_hash = _map(rollout.get("status")).get("currentPodHash")
+    pod_hash = map_of(rollout.get("status")).get("currentPodHash")
     own = [
         run
         for run in runs
         if any(ref.get("uid") == uid for ref in metadata(run).get("ownerReferences") or ())
-        and _map(metadata(run).get("labels")).get("rollouts-pod-template-hash") == pod_hash
+        and map_of(metadata(run).get("labels")).get(HASH_LABEL) == pod_hash
     ]
-    own.sort(key=lambda run: str(_map(run.get("status")).get("completedAt") or ""), reverse=True)
+    own.sort(key=lambda run: str(map_of(run.get("status")).get("completedAt") or ""), reverse=True)
     found = [one for run in own for one in of_run(run, base)]
     return tuple(found[:MAX_EVIDENCE])
 
 
 def of_run(run: Mapping[str, Any], base: str = "") -> tuple[Evidence, ...]:
     """The bad metrics of one AnalysisRun."""
-    status = _map(run.get("status"))
+    status = map_of(run.get("status"))
     if status.get("phase") not in BAD:
         return ()
-    specs = {one.get("name"): one for one in _maps(_map(run.get("spec")).get("metrics"))}
+    specs = {one.get("name"): one for one in maps_of(map_of(run.get("spec")).get("metrics"))}
     found = [
         _evidence(run, specs.get(result.get("name"), {}), result, base)
-        for result in _maps(status.get("metricResults"))
+        for result in maps_of(status.get("metricResults"))
         if result.get("phase") in BAD and not result.get("dryRun")
     ]
     return tuple(sorted(found, key=lambda one: BAD.index(one.phase)))
@@ -66,12 +67,12 @@ def of_run(run: Mapping[str, Any], base: str = "") -> tuple[Evidence, ...]:
 def _evidence(
     run: Mapping[str, Any], spec: Mapping[str, Any], result: Mapping[str, Any], base: str
 ) -> Evidence:
-    measurements = _maps(result.get("measurements"))
+    measurements = maps_of(result.get("measurements"))
     bad = [one for one in measurements if one.get("phase") in BAD]
     last = (bad or measurements or [{}])[-1]
-    said = {**_map(result.get("metadata")), **_map(last.get("metadata"))}
+    said = {**map_of(result.get("metadata")), **map_of(last.get("metadata"))}
     query = next((str(said[name]) for name in QUERIES if said.get(name)), "")
-    prometheus = _map(_map(spec.get("provider")).get("prometheus"))
+    prometheus = map_of(map_of(spec.get("provider")).get("prometheus"))
     address = str(said.get("address") or prometheus.get("address") or "")
     return Evidence(
         run=str(metadata(run).get("name") or ""),
@@ -123,11 +124,3 @@ def lines(evidence: Sequence[Evidence]) -> list[str]:
         said += [f"  query: {one.query}"] if one.query else []
         said += [f"  graph: {one.link}"] if one.link else []
     return said
-
-
-def _map(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _maps(value: Any) -> list[Mapping[str, Any]]:
-    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []

@@ -15,10 +15,11 @@ from typing import Any, Literal
 import msgspec
 
 from rollout.api.codec import view
-from rollout.api.meta import metadata, time_of
+from rollout.api.meta import map_of, maps_of, metadata, time_of
 from rollout.api.rollout import REVISION, WORKLOAD_GENERATION, Rollout
 from rollout.core import pauses
 from rollout.errors import InvalidSpec
+from rollout.plan.runs import RUN_TYPE
 
 Object = Mapping[str, Any]
 Severity = Literal["info", "success", "warning", "error"]
@@ -67,8 +68,8 @@ def edges(old: Object, new: Object) -> list[Occurrence]:
 
 
 def _rollout(obj: Object) -> Iterator[Occurrence]:
-    status = _map(obj.get("status"))
-    conditions = {str(one.get("type")): one for one in _maps(status.get("conditions"))}
+    status = map_of(obj.get("status"))
+    conditions = {str(one.get("type")): one for one in maps_of(status.get("conditions"))}
     name = metadata(obj).get("name")
     if (wrong := conditions.get("InvalidSpec")) is not None and wrong.get("status") == "True":
         generation = metadata(obj).get("generation")
@@ -108,7 +109,7 @@ def _rollout(obj: Object) -> Iterator[Occurrence]:
 def _settled(obj: Object, status: Object) -> bool:
     """Whether the status is about the present revision: the revision's annotation is written just before it."""
     meta = metadata(obj)
-    said = str(_map(meta.get("annotations")).get(WORKLOAD_GENERATION) or "")
+    said = str(map_of(meta.get("annotations")).get(WORKLOAD_GENERATION) or "")
     return (
         str(status.get("observedGeneration") or "") == str(meta.get("generation") or "")
         and bool(status.get("currentPodHash"))
@@ -117,17 +118,17 @@ def _settled(obj: Object, status: Object) -> bool:
 
 
 def _revision(obj: Object) -> str:
-    return str(_map(metadata(obj).get("annotations")).get(REVISION) or "")
+    return str(map_of(metadata(obj).get("annotations")).get(REVISION) or "")
 
 
 def _release(obj: Object) -> str:
     """Names one release of a Rollout: a revision's number is never given twice."""
-    return f"{_revision(obj)}/{_map(obj.get('status')).get('currentPodHash')}"
+    return f"{_revision(obj)}/{map_of(obj.get('status')).get('currentPodHash')}"
 
 
 def _steps(obj: Object) -> list[Any]:
-    spec = _map(obj.get("spec"))
-    found = _map(_map(spec.get("strategy")).get("canary")).get("steps")
+    spec = map_of(obj.get("spec"))
+    found = map_of(map_of(spec.get("strategy")).get("canary")).get("steps")
     return found if isinstance(found, list) else []
 
 
@@ -151,7 +152,7 @@ def _passed(obj: Object, index: int, steps: list[Any], at: datetime | None) -> O
 
 def _pauses(obj: Object, status: Object) -> Iterator[Occurrence]:
     name = metadata(obj).get("name")
-    for pause in _maps(status.get("pauseConditions")):
+    for pause in maps_of(status.get("pauseConditions")):
         reason, start = pause.get("reason"), pause.get("startTime")
         at, own = _at(start), f"{reason}/{start}"
         yield Occurrence(
@@ -196,17 +197,17 @@ def _back(status: Object) -> bool:
     stable = status.get("stableRS")
     if not stable or stable == status.get("currentPodHash"):
         return False
-    if active := _map(status.get("blueGreen")).get("activeSelector"):
+    if active := map_of(status.get("blueGreen")).get("activeSelector"):
         return bool(active == stable)
-    if weights := _map(_map(status.get("canary")).get("weights")):
-        return not _map(weights.get("canary")).get("weight")
+    if weights := map_of(map_of(status.get("canary")).get("weights")):
+        return not map_of(weights.get("canary")).get("weight")
     return not status.get("updatedReplicas")
 
 
 def _rollout_edges(old: Object, new: Object) -> Iterator[Occurrence]:
-    before, after = _map(old.get("status")), _map(new.get("status"))
+    before, after = map_of(old.get("status")), map_of(new.get("status"))
     name, same = metadata(new).get("name"), before.get("currentPodHash") == after.get("currentPodHash")
-    aborted, pauses = before.get("abortedAt"), _maps(before.get("pauseConditions"))
+    aborted, pauses = before.get("abortedAt"), maps_of(before.get("pauseConditions"))
     if same and aborted and not after.get("abort") and not after.get("abortedAt"):
         yield Occurrence(
             "RolloutRetry",
@@ -251,11 +252,10 @@ _RUN_SEVERITIES: Mapping[str, Severity] = {
     "Inconclusive": "warning",
 }
 GATES = frozenset({"Step", "PrePromotion", "PostPromotion"})
-ROLLOUT_TYPE = "rollout-type"
 
 
 def _analysis(obj: Object) -> Iterator[Occurrence]:
-    status, meta = _map(obj.get("status")), metadata(obj)
+    status, meta = map_of(obj.get("status")), metadata(obj)
     phase, name = str(status.get("phase") or ""), meta.get("name")
     if phase not in _RUN_SEVERITIES:
         return
@@ -272,7 +272,7 @@ def _analysis(obj: Object) -> Iterator[Occurrence]:
         _RUN_SEVERITIES[phase],
         at,
     )
-    if phase == "Successful" and _map(meta.get("labels")).get(ROLLOUT_TYPE) in GATES:
+    if phase == "Successful" and map_of(meta.get("labels")).get(RUN_TYPE) in GATES:
         yield Occurrence("GatePassed", "gate", f"The gate {name} has passed", "success", at)
 
 
@@ -287,7 +287,7 @@ _VERDICTS: Mapping[str, tuple[str, Severity, str]] = {
 
 
 def _chaos_run(obj: Object) -> Iterator[Occurrence]:
-    status, name = _map(obj.get("status")), metadata(obj).get("name")
+    status, name = map_of(obj.get("status")), metadata(obj).get("name")
     if started := status.get("startedAt"):
         yield Occurrence("ChaosRunStarted", "started", f"Chaos run {name} has started", at=_at(started))
     if stopping := status.get("stopping"):
@@ -299,7 +299,7 @@ def _chaos_run(obj: Object) -> Iterator[Occurrence]:
             "warning",
             _at(status.get("stoppingAt")),
         )
-    left = [one for one in _maps(status.get("receipts")) if one.get("state") == "Unverified"]
+    left = [one for one in maps_of(status.get("receipts")) if one.get("state") == "Unverified"]
     if left:
         names = ", ".join(str(one.get("id")) for one in left[:5])
         yield Occurrence(
@@ -317,7 +317,7 @@ def _chaos_run(obj: Object) -> Iterator[Occurrence]:
 
 def _chaos_schedule(obj: Object) -> Iterator[Occurrence]:
     name = metadata(obj).get("name")
-    for entry in _maps(_map(obj.get("status")).get("skipped")):
+    for entry in maps_of(map_of(obj.get("status")).get("skipped")):
         what, at = entry.get("what"), entry.get("at")
         missed = what in {"Missed", "NotMade", "InvalidSpec"}
         yield Occurrence(
@@ -330,7 +330,7 @@ def _chaos_schedule(obj: Object) -> Iterator[Occurrence]:
 
 
 def _chaos_switch(obj: Object) -> Iterator[Occurrence]:
-    spec, meta = _map(obj.get("spec")), metadata(obj)
+    spec, meta = map_of(obj.get("spec")), metadata(obj)
     why, own = spec.get("reason") or "no reason given", f"{meta.get('generation')}"
     if spec.get("engaged"):
         yield Occurrence(
@@ -343,7 +343,7 @@ def _chaos_switch(obj: Object) -> Iterator[Occurrence]:
 
 
 def _switch_edges(old: Object, new: Object) -> Iterator[Occurrence]:
-    before, after, name = _map(old.get("spec")), _map(new.get("spec")), metadata(new).get("name")
+    before, after, name = map_of(old.get("spec")), map_of(new.get("spec")), metadata(new).get("name")
     own = metadata(new).get("generation")
     if before.get("engaged") and not after.get("engaged"):
         yield Occurrence("ChaosResumed", f"resumed/{own}", f"Switch {name} lets chaos begin again")
@@ -352,14 +352,6 @@ def _switch_edges(old: Object, new: Object) -> Iterator[Occurrence]:
 
 
 # --- inside: objects are read as they came, so anything may be missing or of another type -----------------
-
-
-def _map(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _maps(value: Any) -> list[Mapping[str, Any]]:
-    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
 
 
 def _at(text: Any) -> datetime | None:

@@ -17,8 +17,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
-import msgspec
-
 from rollout.api.meta import time_of, timestamp
 from rollout.notify.due import HORIZON, key_of
 
@@ -30,16 +28,6 @@ LIMIT = 8000
 
 Change = dict[str, str | None]
 """A merge patch of the record's data."""
-
-
-class Record(msgspec.Struct, frozen=True):
-    """What the ConfigMap says."""
-
-    data: Mapping[str, str] = {}
-
-    @property
-    def since(self) -> datetime | None:
-        return _time(self.data.get(SINCE, ""))
 
 
 def told(key: str, now: datetime, how: str = "") -> Change:
@@ -73,8 +61,9 @@ def pruned(data: Mapping[str, str], now: datetime, evident: Collection[str]) -> 
     return change
 
 
-def _time(text: str) -> datetime | None:
+def since_of(value: str) -> datetime | None:
+    """The moment that the entry SINCE names; None where there is none that can be read."""
     try:
-        return time_of(text)
+        return time_of(value)
     except ValueError:
         return None

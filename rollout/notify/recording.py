@@ -11,7 +11,7 @@ import structlog
 from rollout.api.meta import Key, timestamp
 from rollout.api.resources import CONFIG_MAPS
 from rollout.errors import AlreadyExists, ApiError, NotFound
-from rollout.notify.record import RECORD_NAME, SINCE, TOLD, Change, Record, pruned, told
+from rollout.notify.record import RECORD_NAME, SINCE, TOLD, Change, pruned, since_of, told
 from rollout.runtime.clock import Clock
 from rollout.runtime.kube import Kube
 from rollout.runtime.queue import Backoff
@@ -62,7 +62,7 @@ class Recording:
     @property
     def since(self) -> datetime | None:
         """From when on things are told; None when nobody has begun to."""
-        return Record({SINCE: self.get(SINCE)}).since
+        return since_of(self.get(SINCE))
 
     # --- noting -----------------------------------------------------------------------------------
 

@@ -22,7 +22,8 @@ def note_of(one: Due, seen: Seen, config: Config, secrets: Mapping[str, str]) ->
     """The message. TemplateError when a template cannot be filled in."""
     service = config.services[one.destination.service]
     more = {"secrets": dict(secrets), "serviceType": service.type, "recipient": one.destination.recipient}
-    values = variables(seen, one.occurrence, config, more=more)
+    proof = evidence_of(seen, config)
+    values = variables(seen, one.occurrence, config, proof, more=more)
     specs = [config.templates[name] for name in one.templates if name in config.templates]
     text = next((spec.message for spec in specs if spec.message), one.occurrence.message)
     section: dict[str, Any] = {}
@@ -47,7 +48,7 @@ def note_of(one: Due, seen: Seen, config: Config, secrets: Mapping[str, str]) ->
         incident_key=incident_key(seen, occurrence.reason),
         group=str(section.get("groupingKey") or group_of(seen)),
         facts=tuple(_facts(seen.root)),
-        evidence=evidence_of(seen, config),
+        evidence=proof,
         images=_images(seen.root),
         section=section,
     )

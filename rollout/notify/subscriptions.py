@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 import yaml
 
-from rollout.api.meta import metadata
+from rollout.api.meta import LabelSelector, LabelSelectorRequirement, metadata
 
 PREFIX = "notifications.argoproj.io/"
 SUBSCRIBE = f"{PREFIX}subscribe."
@@ -24,6 +24,8 @@ _TERM = re.compile(
     r"\s*(?P<not>!?)(?P<key>[^\s,!=()]+)"
     r"(?:\s*(?P<sign>==|=|!=)\s*(?P<value>[^\s,()]*)|\s+(?P<word>in|notin)\s*\((?P<set>[^()]*)\))?"
 )
+
+_WRONG = "must be a label selector such as app=web,tier!=db"
 
 
 class Destination(msgspec.Struct, frozen=True, order=True):
@@ -36,47 +38,38 @@ class Destination(msgspec.Struct, frozen=True, order=True):
         return f"{self.service}:{self.recipient}" if self.recipient else self.service
 
 
-class Selector(msgspec.Struct, frozen=True):
-    """A label selector as kubectl writes it; without terms it matches all. A term is (key, values or None, wanted)."""
-
-    terms: tuple[tuple[str, tuple[str, ...] | None, bool], ...] = ()
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """ValueError when it cannot be read."""
-        terms, at = [], 0
-        text = text.strip()
-        while at < len(text):
-            match = _TERM.match(text, at)
-            if match is None:
-                raise ValueError("must be a label selector such as app=web,tier!=db")
-            at = match.end()
-            values: tuple[str, ...] | None = None
-            if match["sign"]:
-                values = (match["value"],)
-            elif match["word"]:
-                values = tuple(part.strip() for part in match["set"].split(","))
-            wanted = not match["not"] and match["sign"] != "!=" and match["word"] != "notin"
-            terms.append((match["key"], values, wanted))
-            rest = text[at:].lstrip()
-            if rest and not rest.startswith(","):
-                raise ValueError("must be a label selector such as app=web,tier!=db")
-            at = len(text) - len(rest) + 1 if rest else len(text)
-        return cls(tuple(terms))
-
-    def matches(self, labels: Mapping[str, Any]) -> bool:
-        return all(
-            (key in labels if values is None else labels.get(key) in values) is wanted
-            for key, values, wanted in self.terms
-        )
-
-
 class Subscription(msgspec.Struct, frozen=True):
     """For every object that the selector matches. Without triggers: the default ones."""
 
     destinations: tuple[Destination, ...]
     triggers: tuple[str, ...] = ()
-    selector: Selector = Selector()
+    selector: LabelSelector = LabelSelector()
+
+
+def selector_of(text: str) -> LabelSelector:
+    """A label selector as kubectl writes it; "" matches all. ValueError when it cannot be read."""
+    terms, at = [], 0
+    text = text.strip()
+    while at < len(text):
+        match = _TERM.match(text, at)
+        if match is None:
+            raise ValueError(_WRONG)
+        terms.append(_requirement(match))
+        rest = text[match.end() :].lstrip()
+        if rest and not rest.startswith(","):
+            raise ValueError(_WRONG)
+        at = len(text) - len(rest) + 1 if rest else len(text)
+    return LabelSelector(match_expressions=tuple(terms))
+
+
+def _requirement(term: re.Match[str]) -> LabelSelectorRequirement:
+    if not term["sign"] and not term["word"]:
+        return LabelSelectorRequirement(key=term["key"], operator="DoesNotExist" if term["not"] else "Exists")
+    if term["not"]:
+        raise ValueError(_WRONG)
+    values = (term["value"],) if term["sign"] else tuple(part.strip() for part in term["set"].split(","))
+    wanted = term["sign"] != "!=" and term["word"] != "notin"
+    return LabelSelectorRequirement(key=term["key"], operator="In" if wanted else "NotIn", values=values)
 
 
 def split_recipients(text: str) -> tuple[str, ...]:

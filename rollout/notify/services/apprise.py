@@ -11,7 +11,7 @@ from typing import Any
 
 from rollout.notify.evidence import lines
 from rollout.notify.message import Answer, Note, Post
-from rollout.notify.services.base import Unusable, answer_of, known_only, plain_secret
+from rollout.notify.services.base import Unusable, answer_of, known_only, secret_map
 
 SCHEME = "apprise"
 """Of the URL in a `Post` that apprise is to send: `apprise:` and its own URL."""
@@ -24,12 +24,7 @@ class Apprise:
 
     def check(self, options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from known_only(options, frozenset({"urls"}))
-        urls = options.get("urls")
-        if not isinstance(urls, Mapping) or not urls:
-            yield "urls", "must be a map from a recipient to an apprise URL, as $name"
-        for recipient, url in (urls if isinstance(urls, Mapping) else {}).items():
-            if wrong := plain_secret(url):
-                yield f"urls.{recipient}", wrong
+        yield from secret_map(options, "urls", "an apprise URL")
 
     def post(self, note: Note, options: Mapping[str, Any], recipient: str, thread: str) -> Post:  # noqa: ARG002
         url = (options.get("urls") or {}).get(recipient)

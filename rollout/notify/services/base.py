@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from rollout.api.codec import encode
+from rollout.api.codec import decode, encode
 from rollout.notify.message import Answer, Note, Post, Refused, Sent
 
 MAX_AFTER = 3600.0
@@ -87,6 +87,28 @@ def plain_secret(value: Any) -> str:
     if isinstance(value, str) and value.startswith("$"):
         return ""
     return "is confidential: put it into the Secret and write $name here"
+
+
+def secret_map(options: Mapping[str, Any], name: str, what: str) -> Iterator[tuple[str, str]]:
+    """What is wrong with an option that is a map from a recipient to `what`, all of it confidential."""
+    found = options.get(name)
+    if not isinstance(found, Mapping) or not found:
+        yield name, f"must be a map from a recipient to {what}, as $name"
+        return
+    for recipient, value in found.items():
+        if wrong := plain_secret(value):
+            yield f"{name}.{recipient}", wrong
+
+
+def parsed(text: str, name: str, kind: type) -> Any:
+    """The JSON that a template wrote for the field `name`. Unusable when it is none, or not of this type."""
+    try:
+        found = decode(text)
+    except ValueError as error:
+        raise Unusable(f"the template's {name} is not JSON: {error}") from None
+    if not isinstance(found, kind):
+        raise Unusable(f"the template's {name} is not a JSON {'object' if kind is dict else 'list'}")
+    return found
 
 
 def known_only(options: Mapping[str, Any], known: frozenset[str]) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ from rollout.notify.services.base import (
     answer_of,
     json_post,
     known_only,
-    plain_secret,
+    secret_map,
     text_of,
     wrong_url,
 )
@@ -37,12 +37,7 @@ class PagerDuty:
 
     def check(self, options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from known_only(options, _OPTIONS)
-        keys = options.get("serviceKeys")
-        if not isinstance(keys, Mapping) or not keys:
-            yield "serviceKeys", "must be a map from a recipient to its integration key, as $name"
-        for recipient, key in (keys if isinstance(keys, Mapping) else {}).items():
-            if wrong := plain_secret(key):
-                yield f"serviceKeys.{recipient}", wrong
+        yield from secret_map(options, "serviceKeys", "its integration key")
         if options.get("apiURL") and (wrong := wrong_url(options["apiURL"])):
             yield "apiURL", wrong
 

@@ -18,7 +18,9 @@ from rollout.notify.services.base import (
     header_safe,
     json_post,
     known_only,
+    parsed,
     plain_secret,
+    secret_map,
     text_of,
     wrong_url,
 )
@@ -50,12 +52,8 @@ class Slack:
         for name in ("token", "webhookUrl"):
             if options.get(name) and (wrong := plain_secret(options[name])):
                 yield name, wrong
-        urls = options.get("webhookUrls")
-        if urls is not None and not isinstance(urls, Mapping):
-            yield "webhookUrls", "must be a map from a recipient to a URL"
-        for recipient, url in (urls if isinstance(urls, Mapping) else {}).items():
-            if wrong := plain_secret(url):
-                yield f"webhookUrls.{recipient}", wrong
+        if options.get("webhookUrls"):
+            yield from secret_map(options, "webhookUrls", "a URL")
         if options.get("apiURL") and (wrong := wrong_url(options["apiURL"])):
             yield "apiURL", wrong
 
@@ -110,20 +108,10 @@ def _message(note: Note, options: Mapping[str, Any]) -> dict[str, Any]:
         raise Unusable(f"deliveryPolicy {policy} is not supported; there is Post")
     for name in ("attachments", "blocks"):
         if value := text_of(section, name):
-            message[name] = _parsed(value, name)
+            message[name] = parsed(value, f"slack.{name}", list)
     if "attachments" not in message and "blocks" not in message:
         message["attachments"] = [_attachment(note)]
     return message
-
-
-def _parsed(text: str, name: str) -> Any:
-    try:
-        found = decode(text)
-    except ValueError as error:
-        raise Unusable(f"the template's slack.{name} is not JSON: {error}") from None
-    if not isinstance(found, list):
-        raise Unusable(f"the template's slack.{name} must be a list")
-    return found
 
 
 def _attachment(note: Note) -> dict[str, Any]:

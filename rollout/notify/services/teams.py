@@ -9,10 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rollout.api.codec import decode
 from rollout.notify.evidence import lines
 from rollout.notify.message import Answer, Note, Post
-from rollout.notify.services.base import Unusable, answer_of, json_post, known_only, plain_secret, text_of
+from rollout.notify.services.base import (
+    Unusable,
+    answer_of,
+    json_post,
+    known_only,
+    parsed,
+    secret_map,
+    text_of,
+)
 
 CARD = "application/vnd.microsoft.card.adaptive"
 COLORS = {"info": "Accent", "success": "Good", "warning": "Warning", "error": "Attention"}
@@ -25,12 +32,7 @@ class Teams:
 
     def check(self, options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from known_only(options, frozenset({"recipientUrls"}))
-        urls = options.get("recipientUrls")
-        if not isinstance(urls, Mapping) or not urls:
-            yield "recipientUrls", "must be a map from a recipient to the URL of its workflow, as $name"
-        for recipient, url in (urls if isinstance(urls, Mapping) else {}).items():
-            if wrong := plain_secret(url):
-                yield f"recipientUrls.{recipient}", wrong
+        yield from secret_map(options, "recipientUrls", "the URL of its workflow")
 
     def post(self, note: Note, options: Mapping[str, Any], recipient: str, thread: str) -> Post:  # noqa: ARG002
         url = (options.get("recipientUrls") or {}).get(recipient)
@@ -45,7 +47,7 @@ class Teams:
 
 def _card(note: Note) -> Any:
     if written := text_of(note.section, "adaptiveCard"):
-        return _parsed(written, "adaptiveCard", dict)
+        return parsed(written, "adaptiveCard", dict)
     title = text_of(note.section, "title", note.title)
     body: list[dict[str, Any]] = [
         {"type": "TextBlock", "text": title, "weight": "Bolder", "size": "Medium", "wrap": True,
@@ -56,7 +58,7 @@ def _card(note: Note) -> Any:
     if written := text_of(note.section, "facts"):
         facts = [
             {"title": str(one.get("name") or one.get("title") or ""), "value": str(one.get("value") or "")}
-            for one in _parsed(written, "facts", list)
+            for one in parsed(written, "facts", list)
             if isinstance(one, Mapping)
         ]
     if facts:
@@ -74,13 +76,3 @@ def _card(note: Note) -> Any:
         "msteams": {"width": "Full"},
     }
     return card | ({"actions": actions} if actions else {})
-
-
-def _parsed(text: str, name: str, kind: type) -> Any:
-    try:
-        found = decode(text)
-    except ValueError as error:
-        raise Unusable(f"the template's {name} is not JSON: {error}") from None
-    if not isinstance(found, kind):
-        raise Unusable(f"the template's {name} is not a JSON {'object' if kind is dict else 'list'}")
-    return found

@@ -60,13 +60,11 @@ def _number(value: float) -> str:
     if value.is_integer() and abs(value) < 1e21:
         return str(int(value))
     text = repr(value)
-    if "e" in text or 1e-4 <= abs(value) < 1e21:
-        mantissa, _, exponent = text.partition("e")
-        if not exponent:
-            return text
-        sign, digits = ("-" if exponent.startswith("-") else "+"), exponent.lstrip("+-")
-        return f"{mantissa}e{sign}{digits.zfill(2)}"
-    return text
+    mantissa, _, exponent = text.partition("e")
+    if not exponent:
+        return text
+    sign, digits = ("-" if exponent.startswith("-") else "+"), exponent.lstrip("+-")
+    return f"{mantissa}e{sign}{digits.zfill(2)}"
 
 
 # --- comparing ----------------------------------------------------------------------------------------

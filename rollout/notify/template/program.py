@@ -59,7 +59,6 @@ class Template:
     def __init__(self, source: str) -> None:
         if len(source) > MAX_SOURCE:
             raise TemplateError(1, f"the template is longer than {MAX_SOURCE} characters")
-        self.source = source
         self._body = _Reader(source).whole()
 
     def render(self, data: Mapping[str, Any]) -> str:
