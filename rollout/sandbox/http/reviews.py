@@ -44,7 +44,7 @@ def answer(resource: Resource, asked: Object) -> Object:
     return {
         "kind": resource.kind,
         "apiVersion": resource.api_version,
-        "metadata": {"creationTimestamp": None},
+        "metadata": {},
         "spec": asked.get("spec") or {},
         "status": status,
     }

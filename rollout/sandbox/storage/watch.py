@@ -125,7 +125,7 @@ class Watcher:
         return obj if obj["apiVersion"] == self._api_version else {**obj, "apiVersion": self._api_version}
 
     def _bookmark(self, version: int, annotations: dict[str, str]) -> WatchEvent:
-        meta: dict[str, Any] = {"resourceVersion": str(version), "creationTimestamp": None}
+        meta: dict[str, Any] = {"resourceVersion": str(version)}
         if annotations:
             meta["annotations"] = annotations
         return WatchEvent("BOOKMARK", {"kind": self._kind, "apiVersion": self._api_version, "metadata": meta})

@@ -73,7 +73,6 @@ def test_initial_events_end_with_a_bookmark_that_says_so(storage: Storage) -> No
             "apiVersion": "v1",
             "metadata": {
                 "resourceVersion": storage.resource_version,
-                "creationTimestamp": None,
                 "annotations": {"k8s.io/initial-events-end": "true"},
             },
         },
