@@ -8,6 +8,8 @@ import yaml
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 DEMO = ROOT / "rollout/cli/demo/manifests"
+MESH = (ROOT / "rollout/sandbox/crds/istio.yaml", ROOT / "rollout/sandbox/crds/gateway.yaml")
+"""Definitions of the mesh's kinds."""
 FOREIGN = ("flagger.app/", "litmuschaos.io/", "kustomize.toolkit.fluxcd.io/")
 """APIs of others: these manifests are read by `rollout import` or by a GitOps tool, and served by nobody here."""
 NOT_SERVED = {"Application", "CronJob"}

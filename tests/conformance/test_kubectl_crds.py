@@ -1,20 +1,22 @@
 """Custom resources through kubectl: definition, validation, printing, subresources, schemas."""
 
-import uuid
-
 import pytest
 
+from tests.conformance.conftest import Kubectl
 from tests.conformance.manifests import crd, release
 
 
-@pytest.fixture
-def group(kubectl):
-    """A group of this test's own, with the resource `releases` in it."""
-    name = f"{uuid.uuid4().hex[:8]}.example.com"
-    kubectl("apply", "-f", "-", stdin=crd(name))
-    kubectl("wait", "--for=condition=Established", f"crd/releases.{name}", "--timeout=30s")
-    yield name
-    kubectl("delete", "crd", f"releases.{name}", "--wait=false")
+@pytest.fixture(scope="session")
+def group(kubectl_binary, server, home):
+    """A group with the resource `releases` in it, once for each server: every definition costs it seconds of work."""
+    name = "releases.example.com"
+    define(Kubectl(kubectl_binary, server, "default", home), name)
+    return name
+
+
+def define(kubectl, group):
+    kubectl("apply", "-f", "-", stdin=crd(group))
+    kubectl("wait", "--for=condition=Established", f"crd/releases.{group}", "--timeout=60s")
 
 
 def test_a_new_kind_is_applied_printed_and_found_by_its_short_name(kubectl, group):
@@ -100,10 +102,11 @@ def test_explain_and_api_resources_know_the_new_kind(kubectl, group):
     assert "enum: gold, silver" in shown
 
 
-def test_a_deleted_definition_takes_its_objects_along(kubectl, group):
+def test_a_deleted_definition_takes_its_objects_along(kubectl):
+    group = f"{kubectl.namespace}.example.com"
+    define(kubectl, group)
     kubectl("create", "-f", "-", stdin=release(group))
     kubectl("delete", "crd", f"releases.{group}")
     assert "the server doesn't have a resource type" in kubectl("get", f"releases.{group}", code=1).err
-    kubectl("apply", "-f", "-", stdin=crd(group))
-    kubectl("wait", "--for=condition=Established", f"crd/releases.{group}", "--timeout=30s")
+    define(kubectl, group)
     assert kubectl("get", f"releases.{group}", "-o", "name").out == ""

@@ -1,41 +1,18 @@
 """What people do all day with kubectl: generators, expose, rollout, drain, prune, our own manifests."""
 
-from pathlib import Path
-
 import pytest
-import yaml
 
-from rollout.api.crds import crds
-from tests.conformance.conftest import Kubectl
 from tests.conformance.examples import DEMO, EXAMPLES, documents, manifests
 from tests.conformance.manifests import config_map, deployment, pod
 
-ROOT = Path(__file__).parents[2]
-MESH = [ROOT / "rollout/sandbox/crds/istio.yaml", ROOT / "rollout/sandbox/crds/gateway.yaml"]
 MANIFESTS = manifests(EXAMPLES, DEMO)
 SHARED = {"Namespace", "ChaosSwitch"}
 """Kinds without a namespace: other tests may be using the same ones."""
 
 
-@pytest.fixture(scope="session")
-def definitions(kubectl_binary, server, home):
-    """All definitions, ours and the mesh's, once for each server."""
-    run = Kubectl(kubectl_binary, server, "default", home)
-    for file in MESH:
-        run("apply", "--server-side", "-f", str(file))
-    run("apply", "--server-side", "-f", "-", stdin=crds())
-    run("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
-
-
-@pytest.fixture
-def defined(definitions, kubectl):
-    return kubectl
-
-
 def rollout_of(kubectl):
     """The Rollout of the first of our demo's manifests, in the namespace of this test."""
-    documents = yaml.safe_load_all((ROOT / "rollout/cli/demo/manifests/canary.yaml").read_text())
-    found = next(one for one in documents if one["kind"] == "Rollout")
+    found = next(one for one in documents(DEMO / "canary.yaml") if one["kind"] == "Rollout")
     found["metadata"]["namespace"] = kubectl.namespace
     return found
 

@@ -194,6 +194,8 @@ def a_deleted_namespace_takes_its_contents_along(play: Play) -> None:
     play.post(f"{below}/secrets", secret("late"))
     play.patch(below, {"metadata": {"finalizers": None}}, kept=False)
     play.until_gone(below)
+    # Admission knows the namespace from a watch, and says for a moment yet that it is being terminated.
+    play.until(lambda: play.post(f"{below}/secrets", secret("later"), kept=False).status == 404)
     play.post(f"{below}/secrets", secret("later"))
 
 

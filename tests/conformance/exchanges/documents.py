@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.conformance.exchanges.furniture import (
+    AGGREGATED,
     BUDGETS,
     CONFIG_MAPS,
     DEFINITIONS,
@@ -26,8 +27,6 @@ from tests.conformance.exchanges.furniture import (
     widget,
 )
 from tests.conformance.exchanges.play import Play, case
-
-AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
 @case

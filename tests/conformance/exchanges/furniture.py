@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import httpx
 
-from rollout.runtime.clock import SystemClock
+from tests.conformance.exchanges.play import wait_until
 
-CLOCK = SystemClock()
 Object = dict[str, Any]
 
 NS = "/api/v1/namespaces/{ns}"
@@ -29,6 +27,7 @@ GROUP = "conformance.surefoot.dev"
 WIDGETS = f"/apis/{GROUP}/v1/namespaces/{{ns}}/widgets"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 METADATA = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
+AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 
 
@@ -201,11 +200,19 @@ def definition() -> Object:
     }
 
 
-def furnish(client: httpx.Client, patience: float = 60.0) -> None:
-    """Defines Widgets, and waits until they are served and shown by OpenAPI."""
+def furnish(client: httpx.Client) -> None:
+    """Defines Widgets, and waits until they are served, and named by discovery: both come a moment later."""
     made = client.post(DEFINITIONS, json=definition())
     assert made.status_code in {201, 409}, made.text
-    end = CLOCK.monotonic() + patience
-    while client.get(f"/apis/{GROUP}/v1/widgets").status_code != 200:
-        assert CLOCK.monotonic() < end, "the definition of Widgets was not served"
-        time.sleep(0.05)
+    for path, accept, shown in (
+        (f"/apis/{GROUP}/v1/widgets", "application/json", "items"),
+        (f"/apis/{GROUP}", "application/json", "preferredVersion"),
+        (f"/apis/{GROUP}/v1", "application/json", "widgets/scale"),
+        ("/apis", AGGREGATED, GROUP),
+    ):
+        wait_until(lambda path=path, accept=accept, shown=shown: _shows(client, path, accept, shown))
+
+
+def _shows(client: httpx.Client, path: str, accept: str, words: str) -> bool:
+    answer = client.get(path, headers={"accept": accept})
+    return answer.status_code == 200 and words in answer.text

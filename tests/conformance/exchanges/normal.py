@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from tests.conformance.exchanges.furniture import GROUP
 from tests.conformance.exchanges.play import Exchange
 
 Json = Any
@@ -18,7 +19,11 @@ _TIME = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _ADDRESS = re.compile(r"\b10\.\d+\.\d+\.\d+\b")
 _VERSIONS = re.compile(
     r"(?<=resource version: )\d+( \(\d+\))?|(?<=current: )\d+|(?<=precondition \()\d+|(?<=record \()\d+"
+    r'|(?<=resourceVersion\\":\\")\d+'  # of an object that a refusal quotes
 )
+_TOKENS = re.compile(r"\bkube-api-access-[a-z0-9]{5}\b")
+"""The volume that admission gives to a pod, its name by chance."""
+_AGES = {"Age", "Last Seen", "First Seen"}
 
 
 class _Names:
@@ -37,6 +42,8 @@ class _Normal:
         self._namespace = namespace
         self._uid = _Names("uid")
         self._version = _Names("version")
+        self._ages: set[int] = set()
+        """Where ages stand in the rows of the Table at hand; only the first of a watch names its columns."""
 
     def of(self, value: Json, key: str = "") -> Json:
         match value:
@@ -54,7 +61,9 @@ class _Normal:
     def _object(self, value: dict[str, Json]) -> Json:
         kind = str(value.get("kind", ""))
         if kind == "Table":
-            value = _plain_table(value)
+            value = self._plain_table(value)
+        if kind == "Status":
+            value = _ordered_causes(value)
         many = kind.endswith("List") or kind == "Table"
         out = {}
         for name, one in sorted(value.items()):
@@ -85,7 +94,20 @@ class _Normal:
         text = _UID.sub(lambda found: self._uid(found[0]), text)
         text = _TIME.sub(lambda found: "MICROTIME" if found[1] else "TIME", text)
         text = _VERSIONS.sub("VERSION", text)
+        text = _TOKENS.sub("kube-api-access-CHANCE", text)
         return _ADDRESS.sub("ADDRESS", text)
+
+    def _plain_table(self, table: dict[str, Json]) -> dict[str, Json]:
+        """Without ages, and without the columns' descriptions, which nobody prints (`rollout sandbox gaps` says so)."""
+        columns = table.get("columnDefinitions") or []
+        if columns:
+            self._ages = {index for index, one in enumerate(columns) if one["name"] in _AGES}
+        rows = [
+            {**row, "cells": ["AGE" if at in self._ages else cell for at, cell in enumerate(row["cells"])]}
+            for row in table.get("rows") or []
+        ]
+        plain = [{**column, "description": ""} for column in columns]
+        return {**table, "columnDefinitions": plain, "rows": rows}
 
 
 def _manager(entry: Json) -> tuple[str, ...]:
@@ -100,18 +122,19 @@ def _resource(entry: Json) -> str:
 _UNORDERED = {"managedFields": _manager, "verbs": str, "resources": _resource}
 
 
-def _plain_table(table: dict[str, Json]) -> dict[str, Json]:
-    """Without ages, and without the columns' descriptions, which nobody prints (`rollout sandbox gaps` says so)."""
-    columns = table.get("columnDefinitions") or []
-    ages = {index for index, one in enumerate(columns) if one["name"] in {"Age", "Last Seen", "First Seen"}}
-    if not columns:  # a later event of a watch
-        return table
-    rows = [
-        {**row, "cells": ["AGE" if index in ages else cell for index, cell in enumerate(row["cells"])]}
-        for row in table.get("rows") or []
-    ]
-    plain = [{**column, "description": ""} for column in columns]
-    return {**table, "columnDefinitions": plain, "rows": rows}
+def _ordered_causes(status: dict[str, Json]) -> dict[str, Json]:
+    """What is wrong with a custom resource, field by field: kube-apiserver finds it in the order of a Go map."""
+    details = status.get("details") or {}
+    if details.get("group") != GROUP or "causes" not in details:
+        return status
+    causes = sorted(details["causes"], key=_words)
+    found, ordered = (", ".join(map(_words, some)) for some in (details["causes"], causes))
+    message = status["message"].replace(found, ordered)
+    return {**status, "message": message, "details": {**details, "causes": causes}}
+
+
+def _words(cause: dict[str, str]) -> str:
+    return f"{cause.get('field')}: {cause.get('message')}"
 
 
 def transcript(exchanges: Iterable[Exchange], namespace: str) -> list[str]:

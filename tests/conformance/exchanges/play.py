@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import ssl
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,10 +35,6 @@ PATIENCE = 60.0
 _KEPT_HEADERS = ("content-type", "warning", "retry-after", "location", "allow")
 
 CASES: dict[str, Case] = {}
-
-
-class NotHere(Exception):
-    """A server cannot be asked this because of what it stands on, not of what it is."""
 
 
 def case(function: Case) -> Case:
@@ -159,10 +156,11 @@ class Play:
 
     def until(self, met: Callable[[], bool]) -> None:
         """Waits for what the server's controllers do in their own time."""
-        end = CLOCK.monotonic() + PATIENCE
-        while not met():
-            assert CLOCK.monotonic() < end, f"it did not come about in {PATIENCE} s"
-            time.sleep(0.05)
+        wait_until(met)
+
+    def until_cached(self, path: str, version: str) -> None:
+        """Waits until reads that may be stale (resourceVersion 0, or any but the newest) know this version."""
+        self.until(lambda: self.get(path, resourceVersion=version, kept=False).status == 200)
 
     def until_gone(self, path: str) -> None:
         self.until(lambda: self.get(path, kept=False).status == 404)
@@ -192,6 +190,23 @@ def _decoded(response: httpx.Response) -> Json:
         except ValueError:
             return response.text
     return response.text
+
+
+def wait_until(met: Callable[[], bool]) -> None:
+    """Fails after PATIENCE."""
+    end = CLOCK.monotonic() + PATIENCE
+    while not met():
+        assert CLOCK.monotonic() < end, f"it did not come about in {PATIENCE} s"
+        time.sleep(0.05)
+
+
+def new_namespace(client: httpx.Client) -> str:
+    """Makes a namespace that takes pods, and names it. It goes with its server: deleting it would keep that busy."""
+    name = f"case-{uuid.uuid4().hex[:8]}"
+    client.post("/api/v1/namespaces", json={"metadata": {"name": name}}).raise_for_status()
+    account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
+    wait_until(lambda: client.get(account).status_code == 200)  # no pod is admitted before
+    return name
 
 
 def connect(kubeconfig: Path) -> httpx.Client:

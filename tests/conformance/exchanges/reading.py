@@ -40,8 +40,9 @@ def five(play: Play) -> None:
 
 @case
 def an_object_is_read_as_it_was_stored(play: Play) -> None:
-    play.make(CONFIG_MAPS, config_map())
+    made = play.make(CONFIG_MAPS, config_map())[0]
     play.get(f"{CONFIG_MAPS}/settings")
+    play.until_cached(CONFIG_MAPS, made.meta["resourceVersion"])
     play.get(f"{CONFIG_MAPS}/settings", resourceVersion="0")
 
 
@@ -148,7 +149,8 @@ def pages_of_a_selection_do_not_count_what_remains(play: Play) -> None:
 @case
 def a_limit_beyond_the_list_gives_all_of_it(play: Play) -> None:
     five(play)
-    play.get(SECRETS, limit=5)
+    listed = play.get(SECRETS, limit=5)
+    play.until_cached(SECRETS, listed.meta["resourceVersion"])
     play.get(SECRETS, limit=500, resourceVersion="0")
 
 
@@ -162,9 +164,9 @@ def a_continue_token_that_cannot_be_read_is_a_bad_request(play: Play) -> None:
 
 @case
 def a_list_at_an_exact_version_shows_the_past(play: Play) -> None:
-    made = play.make(SECRETS, secret("a"), secret("b"))
-    play.make(SECRETS, secret("c"))
+    made = play.make(SECRETS, secret("a"), secret("b"), secret("c"))
     version = made[1].meta["resourceVersion"]
+    play.until_cached(SECRETS, made[2].meta["resourceVersion"])
     play.get(SECRETS, resourceVersion=version, resourceVersionMatch="Exact", accept=METADATA_LIST)
     play.get(SECRETS, resourceVersion=version, resourceVersionMatch="NotOlderThan", accept=METADATA_LIST)
     play.get(SECRETS, resourceVersion=version, accept=METADATA_LIST)

@@ -319,7 +319,10 @@ def a_patch_without_effect_keeps_the_version(play: Play) -> None:
 def a_strategic_patch_merges_lists_by_their_keys(play: Play) -> None:
     play.make(DEPLOYMENTS, deployment())
     add = {"containers": [{"name": "side", "image": "s:1", "env": [{"name": "A", "value": "1"}]}]}
-    play.patch(f"{DEPLOYMENTS}/web", {"spec": {"template": {"spec": add}}}, STRATEGIC)
+    added = play.patch(f"{DEPLOYMENTS}/web", {"spec": {"template": {"spec": add}}}, STRATEGIC)
+    # kube-apiserver patches what its cache has first, and again what is stored when that was stale; it would warn
+    # of the $patch of an element that the stale one does not have.
+    play.until_cached(DEPLOYMENTS, added.meta["resourceVersion"])
     change = {
         "containers": [
             {"name": "side", "env": [{"name": "B", "value": "2"}, {"name": "A", "$patch": "delete"}]}
