@@ -71,6 +71,24 @@ async def deployed(world: World, *triggers: str, to: tuple[str, ...] = ("ci:",),
     await world.clock.sleep(10.0)
 
 
+async def telling(world: World, services: Services, *triggers: str, **more: Any) -> Notifier:
+    """The notifier that leads; v1 is there, and its owner wants to be told."""
+    configure(world)
+    await deployed(world, *triggers, **more)
+    one = Notifier(world, services)
+    one.lead()
+    await world.clock.sleep(5.0)
+    return one
+
+
+async def begun(world: World, services: Services, *triggers: str, **more: Any) -> Notifier:
+    """The notifier that leads, with v2 at its first pause."""
+    one = await telling(world, services, *triggers, **more)
+    world.set_image("web", "web:v2")
+    await world.phase("web", "Paused")
+    return one
+
+
 async def release(world: World) -> None:
     """v2 through all steps."""
     world.set_image("web", "web:v2")
@@ -142,11 +160,7 @@ def aborting(world: World) -> None:
 
 def test_an_aborted_release_opens_an_incident_and_the_next_good_one_resolves_it() -> None:
     async def story(world: World, services: Services) -> None:
-        configure(world)
-        await deployed(world, "on-rollout-aborted", to=("pagerdutyv2:shop",), steps=STEPS[2:3])
-        one = Notifier(world, services)
-        one.lead()
-        await world.clock.sleep(5.0)
+        one = await telling(world, services, "on-rollout-aborted", to=("pagerdutyv2:shop",), steps=STEPS[2:3])
         world.set_image("web", "web:good")
         await world.phase("web", "Healthy")
         await world.clock.sleep(10.0)
@@ -175,15 +189,14 @@ def test_an_aborted_release_opens_an_incident_and_the_next_good_one_resolves_it(
 
 def test_messages_of_one_release_are_one_thread_also_for_the_next_process() -> None:
     async def story(world: World, services: Services) -> None:
-        configure(world)
-        await deployed(
-            world, "on-rollout-updated", "on-rollout-paused", "on-rollout-completed", to=("slack:releases",)
+        one = await begun(
+            world,
+            services,
+            "on-rollout-updated",
+            "on-rollout-paused",
+            "on-rollout-completed",
+            to=("slack:releases",),
         )
-        one = Notifier(world, services)
-        one.lead()
-        await world.clock.sleep(5.0)
-        world.set_image("web", "web:v2")
-        await world.phase("web", "Paused")
         await quiet(world, services, 2)
         await one.stop()
         two = Notifier(world, services)
@@ -324,17 +337,13 @@ def test_a_slow_service_delays_neither_the_release_nor_another_service() -> None
     took: list[float] = []
 
     async def story(world: World, services: Services) -> None:
-        configure(world)
         services.seconds[SLACK] = 60.0  # beyond every deadline
-        await deployed(world, "on-rollout-updated", to=("slack:releases", "ci:"))
-        one = Notifier(world, services)
-        one.lead()
-        await world.clock.sleep(5.0)
-        begun = world.clock.monotonic()
+        one = await telling(world, services, "on-rollout-updated", to=("slack:releases", "ci:"))
+        since = world.clock.monotonic()
         world.set_image("web", "web:v2")
         await world.phase("web", "Paused")
         await quiet(world, services, 1)
-        took.append(services.of(HOOK)[0].at - begun)
+        took.append(services.of(HOOK)[0].at - since)
         await one.kill()
 
     assert told(story).of(SLACK) == []
@@ -345,17 +354,13 @@ def test_a_service_that_is_away_for_a_while_is_told_later_in_order_and_retry_aft
     waited: list[float] = []
 
     async def story(world: World, services: Services) -> None:
-        configure(world)
-        await deployed(world, "on-rollout-updated", "on-rollout-paused")
         services.answers[HOOK] = [NoAnswer("away"), response(503), response(429, retry_after="20")]
-        one = Notifier(world, services)
-        one.lead()
-        await world.clock.sleep(5.0)
-        begun = world.clock.monotonic()
+        one = await telling(world, services, "on-rollout-updated", "on-rollout-paused")
+        since = world.clock.monotonic()
         world.set_image("web", "web:v2")
         await world.phase("web", "Paused")
         await quiet(world, services, 2)
-        waited.append(services.asked[0].at - begun)
+        waited.append(services.asked[0].at - since)
         await one.kill()
 
     services = told(story)
@@ -367,14 +372,8 @@ def test_a_service_that_never_takes_it_is_given_up_said_once_and_not_tried_by_th
     tries: list[int] = []
 
     async def story(world: World, services: Services) -> None:
-        configure(world)
-        await deployed(world, "on-rollout-updated")
         services.answers[HOOK] = [response(500)] * 100
-        one = Notifier(world, services)
-        one.lead()
-        await world.clock.sleep(5.0)
-        world.set_image("web", "web:v2")
-        await world.phase("web", "Paused")
+        one = await begun(world, services, "on-rollout-updated")
         await world.clock.sleep(1200.0)
         tries.append(100 - len(services.answers[HOOK]))
         ((reason, message),) = one.events.told
@@ -395,15 +394,9 @@ def test_a_service_that_never_takes_it_is_given_up_said_once_and_not_tried_by_th
 
 def test_what_a_service_refuses_for_good_is_not_tried_again() -> None:
     async def story(world: World, services: Services) -> None:
-        configure(world)
-        await deployed(world, "on-rollout-updated", to=("slack:nowhere",))
         answer = response(404, b"gone")
         services.answers[SLACK] = [answer, answer]
-        one = Notifier(world, services)
-        one.lead()
-        await world.clock.sleep(5.0)
-        world.set_image("web", "web:v2")
-        await world.phase("web", "Paused")
+        one = await begun(world, services, "on-rollout-updated", to=("slack:nowhere",))
         await world.clock.sleep(300.0)
         assert services.answers[SLACK] == [answer]
         assert [reason for reason, _ in one.events.told] == ["NotificationFailed"]
@@ -416,18 +409,12 @@ def test_no_secret_is_in_an_event_or_the_record_whatever_goes_wrong() -> None:
     said: list[str] = []
 
     async def story(world: World, services: Services) -> None:
-        configure(world)
-        await deployed(world, "on-rollout-updated", to=("slack:a", "pagerdutyv2:shop", "ci:"))
         for host in (SLACK, PAGER, HOOK):
             leaky = NoAnswer(
                 f"POST https://{host}/hook: cannot connect with {' '.join(SECRET_VALUES.values())}"
             )
             services.answers[host] = [leaky] * 50
-        one = Notifier(world, services)
-        one.lead()
-        await world.clock.sleep(5.0)
-        world.set_image("web", "web:v2")
-        await world.phase("web", "Paused")
+        one = await begun(world, services, "on-rollout-updated", to=("slack:a", "pagerdutyv2:shop", "ci:"))
         await world.clock.sleep(1200.0)
         assert len(one.events.told) == 3
         said.extend([*map(str, one.events.told), str(record(world))])
@@ -476,13 +463,7 @@ def test_what_is_wrong_with_the_configuration_is_said_once_and_the_rest_is_used(
 
 def test_a_record_that_somebody_has_deleted_is_begun_anew_and_nothing_is_told_again() -> None:
     async def story(world: World, services: Services) -> None:
-        configure(world)
-        await deployed(world, *EVERYTHING)
-        one = Notifier(world, services)
-        one.lead()
-        await world.clock.sleep(5.0)
-        world.set_image("web", "web:v2")
-        await world.phase("web", "Paused")
+        one = await begun(world, services, *EVERYTHING)
         await quiet(world, services, 4)
         world.storage.delete(CONFIG_MAPS, NAMESPACE, RECORD_NAME)
         await world.clock.sleep(10.0)
@@ -548,13 +529,7 @@ def test_the_signature_is_of_the_body() -> None:
     from rollout.api.codec import encode
 
     async def story(world: World, services: Services) -> None:
-        configure(world)
-        await deployed(world, "on-rollout-updated")
-        one = Notifier(world, services)
-        one.lead()
-        await world.clock.sleep(5.0)
-        world.set_image("web", "web:v2")
-        await world.phase("web", "Paused")
+        one = await begun(world, services, "on-rollout-updated")
         await quiet(world, services, 1)
         await one.kill()
 
