@@ -425,7 +425,8 @@ class Manager:
 
     def _lacks(self) -> list[str]:
         """The kinds that are done without, and why."""
-        return [f"{one.resource}: {' '.join(one.lack.split())}" for one in self._informers if one.lack]
+        untold = self._notifier.lacks() if self._notifier is not None else []
+        return [f"{one.resource}: {' '.join(one.lack.split())}" for one in self._informers if one.lack] + untold
 
     def _stall(self) -> str:
         """A watch that has been silent for minutes hides the world: better a fresh process."""

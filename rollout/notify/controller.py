@@ -103,7 +103,9 @@ class NotificationController:
 
         def named(resource: Resource, name: str) -> Informer:
             only = f"metadata.name={name}"
-            return Informer(kube, resource, clock=clock, namespaces=(namespace,), fields=only)
+            return Informer(
+                kube, resource, clock=clock, namespaces=(namespace,), fields=only, lacking=_lacking
+            )
 
         self._config_map = named(CONFIG_MAPS, CONFIG_NAME)
         self._secrets = Secrets(kube, clock, namespace)
@@ -126,6 +128,10 @@ class NotificationController:
         self._told.on_change(lambda _, new: self._forget_told(new))
         for informer in self._objects.values():
             informer.on_change(self._look)
+
+    def lacks(self) -> list[str]:
+        """What is forbidden, and therefore nobody is told of anything, with the Role that would grant it."""
+        return [f"{one.resource}: {' '.join(one.lack.split())}" for one in self.informers if one.lack]
 
     # --- running ----------------------------------------------------------------------------------
 
@@ -453,6 +459,13 @@ class NotificationController:
         log.warning("notifications", object=str(key_of(about or {})), problem=text)
         if self._recorder is not None and about is not None:
             self._recorder.emit(dict(about), "Warning", reason, text)
+
+
+def _lacking(verb: str, resource: Resource) -> str:
+    return (
+        f"notifications wait: the controller may not {verb} {resource} by name; the Role 'notifications' grants it, "
+        "of notifications.enabled (docs/install.md, Rights)"
+    )
 
 
 def _annotations(obj: Object) -> Mapping[str, Any]:

@@ -50,7 +50,8 @@ class Informer:
     `optional`: a resource that the server does not know counts as an empty list until it appears (CRDs that are
     installed later). `forgo`: so does one that we may not list or watch, until that is granted; but what was seen before
     a right was taken away is kept, for nothing says that it is gone. Otherwise `synced` stays False and `problem` says
-    why. `left_out` is why a resource is not asked for at all: it counts as an empty list at once.
+    why. `left_out` is why a resource is not asked for at all: it counts as an empty list at once. `lacking` says, of a verb
+    and the resource, who would grant what is refused.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Informer:
         left_out: str = "",
         streaming: bool = True,
         transform: Callable[[Object], Object] = strip,
+        lacking: Callable[[str, Resource], str] = lacking,
     ) -> None:
         self.store = Store(resource, indexes)
         self.resource = resource
@@ -84,6 +86,7 @@ class Informer:
         self._left_out = left_out
         self._streaming = streaming
         self._transform = transform
+        self._lacking = lacking
         self._handlers: list[Handler] = []
         self._synced: set[Scope] = set()
         self._all_synced = asyncio.Event()
@@ -238,7 +241,7 @@ class Informer:
         """The server does not grant it. Said once; looked at again, so that granting it later needs no restart."""
         self.errors += 1
         unseen = scope not in self._synced or scope in self._absent
-        text = f"{lacking(verb, self.resource)}: {error}"
+        text = f"{self._lacking(verb, self.resource)}: {error}"
         if scope not in self._refused:
             say = log.warning if self._forgo and unseen else log.error
             say("not granted", verb=verb, resource=str(self.resource), scope=scope or "*", error=text)

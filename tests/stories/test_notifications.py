@@ -503,6 +503,29 @@ def test_a_new_subscription_tells_what_happens_from_now_on() -> None:
     assert sorted(told(story).told()) == sorted(RELEASE)
 
 
+def test_what_is_not_granted_is_said_with_its_role_holds_up_only_the_telling_and_heals_by_itself() -> None:
+    async def story(world: World, services: Services) -> None:
+        faults = Faults()
+        faults.denied.add(CONFIG_MAPS)
+        configure(world)
+        await deployed(world, "on-rollout-updated")
+        one = Notifier(world, services, faults=faults)
+        one.lead()
+        await world.clock.sleep(60.0)
+        assert len(one.controller.lacks()) == len(one.controller.informers)
+        for said in one.controller.lacks():
+            assert "the controller may not watch configmaps" in said
+            assert "the Role 'notifications' grants it" in said
+        faults.denied.clear()
+        await world.until("nothing lacks", lambda: one.controller.lacks() == [], within=120.0)
+        world.set_image("web", "web:v2")
+        await world.phase("web", "Paused")
+        await quiet(world, services, 1)
+        await one.kill()
+
+    assert told(story).told() == ["RolloutUpdated"]
+
+
 def test_a_secret_that_comes_later_is_waited_for() -> None:
     async def story(world: World, services: Services) -> None:
         configure(world)
