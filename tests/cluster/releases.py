@@ -147,9 +147,12 @@ class Releases:
             await self.kube.create(resource, self.namespace, wanted)
 
     async def release(self, version: str, image: str = IMAGE, name: str = APP) -> None:
-        """Pods of that image, which call themselves this version."""
+        """Pods of that image, which call themselves this version; returns when we have heard of it ourselves."""
         patch = {"spec": {"template": template(version, image, name)}}
-        await self.kube.patch(ROLLOUTS, self.namespace, name, patch)
+        wanted = metadata(await self.kube.patch(ROLLOUTS, self.namespace, name, patch))["generation"]
+        await self.until(
+            lambda: metadata(self.find(ROLLOUTS, name))["generation"] >= wanted, f"{version} is heard of"
+        )
 
     async def rollout(self, *arguments: str) -> Said:
         """`rollout ARGUMENTS -n NAMESPACE`, as a person types it."""
