@@ -74,15 +74,17 @@ def template(address: str) -> Object:
     }
 
 
-def passed(releases: Releases) -> None:
+async def passed(releases: Releases) -> None:
     """The only analysis so far is over, and found the version good each time."""
+    await releases.seen.complete()
     [run] = releases.runs()
     assert run["status"]["phase"] == "Successful"
     assert _success_rate(run)["successful"] == 4
 
 
-def caught(releases: Releases) -> None:
+async def caught(releases: Releases) -> None:
     """The release was aborted because of one measurement: the errors of `web-frontend:v3`."""
+    await releases.seen.complete()
     assert releases.status()["message"].startswith("RolloutAborted")
     assert "success-rate" in releases.status()["message"]
     [run] = [one for one in releases.runs() if one["status"]["phase"] == "Failed"]

@@ -124,7 +124,7 @@ async def test_a_canary_by_an_http_route_gets_each_weight_and_is_promoted_or_abo
             await releases.until(lambda: releases.sizes() == {"v1": 0, "v2": 2}, "the old pods are gone")
             await requests.answered_by("v2")
             assert requests.lost == {}
-            evidence.passed(releases)
+            await evidence.passed(releases)
 
             await releases.release("v3", "web-frontend:v3")
             await shared(releases, requests, "v3", at=20, step=1)
@@ -134,7 +134,7 @@ async def test_a_canary_by_an_http_route_gets_each_weight_and_is_promoted_or_abo
                 lambda: releases.sizes() == {"v1": 0, "v2": 2, "v3": 0}, "the bad pods are gone"
             )
             await requests.answered_by("v2")
-        evidence.caught(releases)
+        await evidence.caught(releases)
         # The bad version's own errors are all that was lost.
         assert set(requests.lost) == {"HTTP 500 by v3"}
         # Only the weights were ours to write, and they are where they were.

@@ -61,6 +61,7 @@ def measurement(run: Object) -> Object:
 
 async def gated(releases: Releases) -> Object:
     """The analysis of the present release, which is over; its Job belonged to it, and is gone with its pods."""
+    await releases.seen.complete()
     now = releases.status()["currentPodHash"]
     [run] = [one for one in releases.runs() if metadata(one)["labels"]["rollouts-pod-template-hash"] == now]
     mine = [{"uid": metadata(run)["uid"], "controller": True}]

@@ -46,7 +46,7 @@ async def test_a_canary_by_replica_share_is_promoted_or_aborted_on_the_evidence_
             await releases.until(lambda: releases.sizes() == {"v1": 0, "v2": 2}, "the old pods are gone")
             await load.answered_by("v2")
             assert load.lost == {}
-            evidence.passed(releases)
+            await evidence.passed(releases)
 
             await releases.release("v3", "web-frontend:v3")
             await releases.phase("Degraded")
@@ -54,7 +54,7 @@ async def test_a_canary_by_replica_share_is_promoted_or_aborted_on_the_evidence_
                 lambda: releases.sizes() == {"v1": 0, "v2": 2, "v3": 0}, "the bad pods are gone"
             )
             await load.answered_by("v2")
-        evidence.caught(releases)
+        await evidence.caught(releases)
         # The bad version's own errors are all that was lost.
         assert set(load.lost) == {"HTTP 500 by v3"}
         await releases.seen.complete()
