@@ -42,9 +42,9 @@ async def read(request: Request) -> bytes:
 
 
 def decode_object(data: bytes, content_type: str, kind: str) -> dict[str, Any]:
-    """The object of a create, update or delete body. `kind` is what the endpoint expects.
+    """The object of a create, update or delete body; {} for null. `kind` is what the endpoint expects.
 
-    BadRequest when it is not an object; UnsupportedMediaType for anything but JSON, YAML, and protobuf of the
+    BadRequest when it is anything else; UnsupportedMediaType for anything but JSON, YAML, and protobuf of the
     built-in kinds.
     """
     media_type = media_type_of(content_type) or JSON

@@ -55,7 +55,7 @@ _MAX_OPERATIONS = 10_000
 
 def json_patch(obj: Any, ops: Any) -> Any:
     """RFC 6902. BadRequest when the patch is malformed; Invalid (422) when it does not fit `obj` or a
-    `test` fails, in kube-apiserver's words; the reason, which it does not tell, is a cause in `details`."""
+    `test` fails, in kube-apiserver's words; the reason, which these do not tell, is a note of the error."""
     if not isinstance(ops, list) or not all(isinstance(op, Mapping) for op in ops):
         found = shown(next(op for op in ops if not isinstance(op, Mapping)) if isinstance(ops, list) else ops)
         into = "handlers.jsonPatchOp" if isinstance(ops, list) else "[]handlers.jsonPatchOp"
@@ -107,7 +107,7 @@ def _operation(doc: Any, op: Mapping[str, Any]) -> Any:
 
 
 def _rejected(op: Mapping[str, Any], why: str) -> Invalid:
-    """kube-apiserver does not say which operation failed, nor why: that is a note of the error, for logs."""
+    """kube-apiserver does not say which operation failed, nor why: that is a note, for who reads a traceback."""
     refusal = Invalid("the server rejected our request due to an error in our request", {})
     refusal.add_note(f"{op.get('op')} operation at {op.get('path')!r}: {why}")
     return refusal

@@ -88,7 +88,7 @@ def check_options(query: Query) -> None:
 
 
 def parse_version(text: str) -> int:
-    """A resourceVersion as a number; 0 for "". Invalid otherwise."""
+    """A resourceVersion as a number; 0 for "". BadRequest when it is no number."""
     if not text:
         return 0
     if not text.isascii() or not text.isdigit():

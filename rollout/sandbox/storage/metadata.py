@@ -120,6 +120,7 @@ def update_errors(new: Object, old: Object) -> list[FieldError]:
 
 def bump_generation(served: Served, new: Object, old: Object) -> Object:
     """`new` with the next generation when anything but metadata (and status, where that is separate) changed.
+    A Deployment's annotations count, too.
 
     What is equal must be shared between the two (see `sharing`).
     """
