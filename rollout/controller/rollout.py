@@ -112,7 +112,7 @@ class RolloutController:
         self.runner.stop()
 
     async def reconcile(self, key: Key) -> After | None:
-        """One pass over one Rollout."""
+        """One pass over one Rollout; two when the first has saved a decision that its acts had to wait for."""
         raw = self.caches.get(ROLLOUTS, key)
         if raw is None or metadata(raw).get("deletionTimestamp") or not self._ours(raw):
             self._validated.pop(key, None)
@@ -123,6 +123,14 @@ class RolloutController:
             if self._journal is not None:
                 self._journal.forget(key)
             return None
+        after, saved = await self._pass(key, raw)
+        if saved is not None and not metadata(saved).get("deletionTimestamp"):
+            # What the server has answered is what the watch will show: traffic goes home without waiting for that.
+            after, _ = await self._pass(key, saved)
+        return after
+
+    async def _pass(self, key: Key, raw: Object) -> tuple[After | None, Object | None]:
+        """Look, decide, act. When to look again; and the Rollout as it is, where a decision was saved and no more done."""
         now = self._clock.now()
         problems = self._problems(raw)
         resolved = await resolve(raw, self.caches, self._kube)
@@ -152,12 +160,12 @@ class RolloutController:
         meta = rollout.metadata
         trace = {"revision": meta.annotation(REVISION), "version": meta.resource_version}
         with structlog.contextvars.bound_contextvars(**trace):
-            after = await self._carry_out(seen, decision)
+            after, saved = await self._carry_out(seen, decision)
         if decision.broken:
             raise InvariantBroken(f"{decision.broken} (Rollout {key})")
-        return _sooner(after, resolved.poll)
+        return _sooner(after, resolved.poll), saved
 
-    async def _carry_out(self, seen: Observed, decision: Plan) -> After | None:
+    async def _carry_out(self, seen: Observed, decision: Plan) -> tuple[After | None, Object | None]:
         key, rollout = seen.key, seen.rollout
         if self._on_plan is not None:
             self._on_plan(key, decision)
@@ -170,35 +178,37 @@ class RolloutController:
         acts = bool(decision.actions or patch) and not complains
         late = self._late(seen, decision) if patch and not complains else 0.0
         if late and not decision.actions:
-            return _sooner(_again(seen, decision), late)
+            return _sooner(_again(seen, decision), late), None
         if not acts:
             self._turns.rest(key)
         elif wait := self._turns.wait(seen):
-            return After(wait)
+            return After(wait), None
         if (decision.actions or patch) and (wait := self._pace.wait(key)):
             log.warning("this Rollout is written to too often; waiting", seconds=round(wait, 3))
-            return After(wait)
+            return After(wait), None
         if acts and (first := self._turns.first(seen)):
             await effects.apply(first, rollout, kube)
-            return After(0.0)
+            return After(0.0), None
         if decision.outcome is not None and self._journal is not None:
             try:
                 await self._journal.note(seen, decision.outcome)
             except Forbidden as error:
                 if not decision.status.abort and not complains:
-                    return await self._stand_still(seen, str(error), kube)
+                    return await self._stand_still(seen, str(error), kube), None
                 status, events = forbidden(said, str(error), seen.now)
                 decision = msgspec.structs.replace(
                     decision, status=status, events=(*decision.events, *events)
                 )
                 patch = codec.merge_diff(codec.plain(rollout.status), codec.plain(status))
         version = await effects.apply(decision.actions, rollout, kube)
+        saved = None
         if patch and not late:
-            await effects.patch_status(rollout, patch, version, kube)
+            now = await effects.patch_status(rollout, patch, version, kube)
+            saved = now if decision.again and not decision.actions else None
         if not late:
             self._reports.done(key)
         self._tell(seen, decision.events)
-        return _sooner(_again(seen, decision), late or None)
+        return _sooner(_again(seen, decision), late or None), saved
 
     def _late(self, seen: Observed, decision: Plan) -> float:
         """How long the status of this plan may wait; 0.0 when it has to be written now."""
