@@ -166,6 +166,25 @@ def test_a_background_analysis_that_fails_aborts_between_the_steps() -> None:
     play(story)
 
 
+def test_traffic_goes_home_though_the_watch_shows_the_saved_abort_late() -> None:
+    async def story(world: World) -> None:
+        world.apply(*mesh())
+        world.apply(rollout(canary({"setWeight": 40}, {"pause": {}}, analysis=analysis(), **BY_SUBSETS)))
+        await world.phase("web", "Healthy")
+        world.set_image("web", "web:v2")
+        await world.until("40 %", lambda: weights(world) == [60, 40])
+        await world.until("measured", lambda: set(world.runs().values()) == {"Running"})
+        await world.rest(3)
+        # The verdict still arrives; what we write because of it comes back 20 s late.
+        following = range(world.faults.events + 2, world.faults.events + 20)
+        world.faults.watch.update(dict.fromkeys(following, "delay"))
+        world.judge.verdicts["web-"] = "Failed"
+        await world.until("home", lambda: weights(world) == [100, 0], within=5)
+        assert world.status("web")["abort"] is True
+
+    play(story)
+
+
 def test_a_third_version_in_mid_release_takes_over_safely() -> None:
     async def story(world: World) -> None:
         world.images["*"] = Behaviour(ready_in=4.0)
