@@ -21,12 +21,12 @@ from rollout.runtime.clock import Clock
 
 log = structlog.get_logger()
 
-BEAT_SECONDS = 0.25
+LAG_BEAT_SECONDS = 0.5
 WINDOW_SECONDS = 60.0
 HANG_SECONDS = 10.0
 """Less than the 13 s after its last renewal at which a leader's lease is over."""
-THREAD_SECONDS = 0.5
-STOOD_STILL_SECONDS = 2.0
+HANG_BEAT_SECONDS = THREAD_SECONDS = 1.0
+STOOD_STILL_SECONDS = 3.0
 HANG_CODE = 70
 """EX_SOFTWARE of sysexits.h: the process ended itself because its event loop hung."""
 
@@ -67,9 +67,9 @@ class LoopWatchdog:
         """Measure until cancelled."""
         while True:
             before = self._clock.monotonic()
-            await self._clock.sleep(BEAT_SECONDS)
+            await self._clock.sleep(LAG_BEAT_SECONDS)
             now = self._clock.monotonic()
-            self._note(now, now - before - BEAT_SECONDS)
+            self._note(now, now - before - LAG_BEAT_SECONDS)
 
     def _note(self, now: float, lag: float) -> None:
         self._forget(now)
@@ -109,7 +109,7 @@ class HangWatch:
         try:
             while True:
                 self._beat = self._clock.monotonic()
-                await asyncio.sleep(BEAT_SECONDS)
+                await asyncio.sleep(HANG_BEAT_SECONDS)
         finally:
             self._stopped.set()
 
@@ -118,7 +118,7 @@ class HangWatch:
         self._end = self._clock.monotonic() + seconds, reason
 
     def look(self) -> str:
-        """Why the process must end; "" when all is well. Called by the thread every half second."""
+        """Why the process must end; "" when all is well. Called by the thread with each beat."""
         now = self._clock.monotonic()
         gap, self._looked = now - self._looked, now
         if gap > STOOD_STILL_SECONDS:
