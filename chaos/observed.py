@@ -30,6 +30,8 @@ class Evidence(msgspec.Struct, frozen=True):
     """Whether the lease of the fault's object, as it was last seen, is over."""
     partial: bool = False
     """Whether the counts began after the fault (whoever counted was started again): an earlier look may know more."""
+    settling: bool = False
+    """Whether all proxies answer, and that will soon tell whether it is `active`: nobody need guess meanwhile."""
     how: str = ""
     """Who says so of `active`, and how far that goes."""
 

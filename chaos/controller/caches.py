@@ -18,6 +18,7 @@ from rollout.api.meta import Key, ObjectMeta, metadata
 from rollout.api.resources import (
     ANALYSIS_RUNS,
     ANALYSIS_TEMPLATES,
+    BACKEND_TRAFFIC_POLICIES,
     CHAOS_RUNS,
     CHAOS_SCHEDULES,
     CHAOS_SWITCHES,
@@ -29,6 +30,7 @@ from rollout.api.resources import (
     ENDPOINT_SLICES,
     ENVOY_FILTERS,
     HPAS,
+    HTTP_ROUTES,
     NAMESPACES,
     NETWORK_POLICIES,
     NODES,
@@ -56,6 +58,7 @@ SHARED = (
     SERVICES,
     VIRTUAL_SERVICES,
     DESTINATION_RULES,
+    HTTP_ROUTES,
 )
 """What the step controller follows anyway."""
 WORLD = (
@@ -69,6 +72,7 @@ WORLD = (
     HPAS,
     ENDPOINT_SLICES,
     ENVOY_FILTERS,
+    BACKEND_TRAFFIC_POLICIES,
     NETWORK_POLICIES,
 )
 WORLD_SECONDS = 0.1

@@ -1,7 +1,6 @@
-"""What the data plane says of the faults: read from the sandbox's mesh, from Istio's proxies, from the injectors' logs.
+"""What the data plane says of the faults: the sandbox's mesh, the proxies of Istio and Envoy Gateway, the injectors' logs.
 
-`gather` is called in every pass of a run, also before its faults begin: the counters of Istio's proxies are older than
-a fault, so the first look is the baseline. It keeps its memory between calls; one that was lost (a restart) makes the
+`gather` is called in every pass of a run, also before its faults begin: the counters of proxies are older than a fault, so the first look is the baseline. It keeps its memory between calls; one that was lost (a restart) makes the
 counts smaller and `active` unknown, never larger and never False. Nothing here raises: what cannot be had is None.
 """
 
@@ -19,24 +18,25 @@ import msgspec
 import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
-from chaos.faults import envoy_filter, injector, istio, receipts, whole
+from chaos.faults import envoy_filter, http_route, injector, istio, receipts, traffic_policy, whole
 from chaos.faults.base import LEASE_SECONDS
 from chaos.faults.envoy_filter import Filter
 from chaos.faults.pods import pod_of, status
+from chaos.faults.traffic_policy import Policy
 from chaos.faults.versions import uid_of
 from chaos.observed import Evidence, World
 from rollout.api.chaos import Receipt
 from rollout.api.codec import view
 from rollout.api.meta import Key, Object, key_of, metadata
-from rollout.api.resources import ENVOY_FILTERS, Resource
+from rollout.api.resources import BACKEND_TRAFFIC_POLICIES, ENVOY_FILTERS, Resource
 from rollout.errors import SurefootError
 from rollout.runtime.clock import Clock
 from rollout.runtime.http import Request, Response
 from rollout.runtime.kube import Kube
 
 LIVE = ("Planned", "Injected", "Proved")
-PORT = 15090
-"""Where Istio's proxies serve their statistics, to anybody who can reach the pod."""
+ISTIO_PORT, GATEWAY_PORT = 15090, 19001
+"""Where the proxies of Istio and of Envoy Gateway serve their statistics, to anybody who can reach the pod."""
 MAX_BYTES = 4 << 20
 MAX_PODS = 50
 """Proxies asked for one fault. Of a larger version these are enough for the proof, and `active` stays unknown."""
@@ -152,6 +152,8 @@ async def _evidence(
 ) -> Evidence | None:
     if receipt.kind in {"networkLatency", "networkLoss"}:
         return await _of_injector(receipt, world, read_log)
+    if "route" in receipt.undo:
+        return await _of_gateway(receipt, world, fetch, known)
     if "direction" not in receipt.undo:
         return None
     fault = view(receipt.undo, Filter)
@@ -164,8 +166,10 @@ async def _evidence(
     proxies = [pod for pod in whole.pods_labelled(receipt.victim, world) if istio.in_mesh(pod)]
     if not proxies and not known.proxies:
         return msgspec.structs.replace(remembered(known.last), expired=expired) if made is None else None
-    looks = await _scrape(proxies, fault, fetch)
-    return msgspec.structs.replace(judged(known, looks, made, world.now), expired=expired)
+    direction = "outbound" if fault.direction == "SIDECAR_OUTBOUND" else "inbound"
+    looks = await _scrape(proxies, ISTIO_PORT, direction, fetch)
+    silent = made is None or envoy_filter.silent(made)
+    return msgspec.structs.replace(judged(known, looks, world.now, silent=silent), expired=expired)
 
 
 def _lease_over(known: Memory, made: Object | None, now: datetime) -> bool:
@@ -202,15 +206,47 @@ def remembered(last: Evidence) -> Evidence:
     return last if last.active is False else msgspec.structs.replace(last, active=None)
 
 
-# --- Istio's proxies ----------------------------------------------------------------------------------
+# --- Envoy Gateway's proxies --------------------------------------------------------------------------
+
+
+async def _of_gateway(receipt: Receipt, world: World, fetch: Fetch, known: Memory) -> Evidence:
+    """Of the proxies of a route's Gateways: their counters, and whether the Gateways have taken a silenced policy.
+
+    A proxy counts the faults of all routes together: while other policies inject faults, no count is ours.
+    """
+    fault = view(receipt.undo, Policy)
+    made = world.get(BACKEND_TRAFFIC_POLICIES, receipt.victim.namespace, fault.name)
+    if not receipts.made_by(receipt, made):
+        made = None
+    expired = _lease_over(known, made, world.now)
+    proxies = http_route.proxies(fault.gateways, world)
+    if not proxies and not known.proxies:
+        return msgspec.structs.replace(remembered(known.last), expired=expired)
+    looks = await _scrape(proxies, GATEWAY_PORT, "", fetch)
+    alone = not http_route.rivals(fault.name, fault.gateways, world)
+    silent = made is None or (traffic_policy.silent(made) and traffic_policy.accepted(made, fault.gateways))
+    found = judged(known, looks, world.now, silent=silent, ours=alone)
+    if made is not None and found.active is False:
+        how = f"its Gateways have accepted generation {metadata(made).get('generation')}; {found.how}"
+        found = msgspec.structs.replace(found, how=how)
+    return msgspec.structs.replace(found, expired=expired)
+
+
+# --- counters of proxies ------------------------------------------------------------------------------
 
 
 def judged(
-    known: Memory, looks: Mapping[str, Counters | None], made: Object | None, now: datetime
+    known: Memory,
+    looks: Mapping[str, Counters | None],
+    now: datetime,
+    *,
+    silent: bool,
+    ours: bool = True,
 ) -> Evidence:
     """What a new look at the proxies (None: no answer) says, and what is to be remembered of it.
 
-    Counts are the growth since each proxy's first look; one whose counters went back was started again.
+    Counts are the growth since each proxy's first look; one whose counters went back was started again. `silent`: the
+    fault strikes nobody any more, or is not there; not `ours`: others may have made the counters grow.
     """
     moved = False
     for uid, look in looks.items():
@@ -218,29 +254,33 @@ def judged(
             continue
         before = known.proxies.get(uid, look)
         delayed, aborted = _growth(before.delayed, look.delayed), _growth(before.aborted, look.aborted)
-        known.delayed += delayed
-        known.aborted += aborted
+        known.delayed += delayed if ours else 0
+        known.aborted += aborted if ours else 0
         moved = moved or bool(delayed or aborted or look.held)
         known.proxies[uid] = look
-    silent = made is None or envoy_filter.silent(made)
     complete = None not in looks.values()
     if moved or not silent or not complete:
         known.still_since = None
     elif known.still_since is None:
         known.still_since = now
     active: bool | None = None
-    if not silent:
+    if not silent or (moved and ours):
         active = True
     elif known.still_since is not None and now - known.still_since >= SETTLE:
         active = False
     how = _still(len(looks)) if active is False else ""
     return Evidence(
-        delayed=known.delayed, aborted=known.aborted, active=active, partial=known.partial, how=how
+        delayed=known.delayed,
+        aborted=known.aborted,
+        active=active,
+        settling=active is None and ours and complete and bool(looks),
+        partial=known.partial,
+        how=how,
     )
 
 
 def _still(proxies: int) -> str:
-    """How far counters that stand still go: Istio tells nobody when a change has reached its proxies."""
+    """How far counters that stand still go: nobody tells when a change has reached its proxies."""
     if not proxies:
         return "none of its proxies is left"
     asked = f"{proxies} {'proxy holds' if proxies == 1 else 'proxies hold'} no request under fault"
@@ -248,7 +288,10 @@ def _still(proxies: int) -> str:
 
 
 def counters(text: str, direction: str) -> Counters:
-    """The fault counters of one direction ("inbound", "outbound") in a proxy's statistics. ValueError if malformed.
+    """The fault counters of one direction ("inbound", "outbound", "" = all) in a proxy's statistics.
+
+    ValueError if they are malformed. A counter that is not there is 0: Envoy Gateway's proxies have none before the first
+    fault.
 
     The fault filter counts in `http.<stat_prefix>.fault.` of its connection manager, whose prefix begins with the
     direction in Istio; Prometheus' form of it has the prefix as a label, or in the name where no tag was extracted.
@@ -271,20 +314,21 @@ def counters(text: str, direction: str) -> Counters:
     return Counters(sums["delays_injected"], sums["aborts_injected"], sums["active_faults"])
 
 
-async def _scrape(pods: Sequence[Object], fault: Filter, fetch: Fetch) -> dict[str, Counters | None]:
-    direction = "outbound" if fault.direction == "SIDECAR_OUTBOUND" else "inbound"
+async def _scrape(
+    pods: Sequence[Object], port: int, direction: str, fetch: Fetch
+) -> dict[str, Counters | None]:
     asked = pods[:MAX_PODS]
-    answers = await asyncio.gather(*(_ask(pod, direction, fetch) for pod in asked))
+    answers = await asyncio.gather(*(_ask(pod, port, direction, fetch) for pod in asked))
     looks = {uid_of(pod): answer for pod, answer in zip(asked, answers, strict=True)}
     return looks | {uid_of(pod): None for pod in pods[MAX_PODS:]}
 
 
-async def _ask(pod: Object, direction: str, fetch: Fetch) -> Counters | None:
+async def _ask(pod: Object, port: int, direction: str, fetch: Fetch) -> Counters | None:
     address = status(pod).get("podIP") or ""
     if not address:
         return None
     host = f"[{address}]" if ":" in address else address
-    request = Request(url=f"http://{host}:{PORT}/stats/prometheus", params={"filter": r"\.fault\."})
+    request = Request(url=f"http://{host}:{port}/stats/prometheus", params={"filter": r"\.fault\."})
     try:
         answer = await fetch(request, deadline=FETCH_SECONDS, max_bytes=MAX_BYTES)
         if answer.status == 200:

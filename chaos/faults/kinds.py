@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from chaos.faults import injector, mesh, netem
-from chaos.faults.base import Kinds
+from chaos.faults import http_route, injector, mesh, netem
+from chaos.faults.base import Kind, Kinds
 from chaos.faults.container_kill import ContainerKilling
 from chaos.faults.either import Either
-from chaos.faults.mesh import MeshFault
+from chaos.faults.http_route import RouteFault
+from chaos.faults.mesh import Fill, MeshFault
 from chaos.faults.netem import NetworkFault
 from chaos.faults.network_policy import PolicyOutage
 from chaos.faults.pod_delete import PodDeletion
@@ -25,8 +26,8 @@ def kinds(image: str = injector.IMAGE, lease_url: str = "") -> Kinds:
     return {
         "podDelete": PodDeletion(),
         "containerKill": ContainerKilling(image),
-        "httpLatency": MeshFault(mesh.http_latency, outbound=False, instead=_NO_PROXY),
-        "httpAbort": MeshFault(mesh.http_abort, outbound=False, instead="podDelete"),
+        "httpLatency": _at_the_proxies(mesh.http_latency, _NO_PROXY),
+        "httpAbort": _at_the_proxies(mesh.http_abort, "podDelete"),
         "dependencyLatency": MeshFault(
             mesh.dependency_latency, outbound=True, instead=_NO_PROXY + " (hosts)"
         ),
@@ -42,6 +43,16 @@ def kinds(image: str = injector.IMAGE, lease_url: str = "") -> Kinds:
         "networkLatency": NetworkFault(netem.latency, image, lease_url=lease_url, instead="httpLatency"),
         "networkLoss": NetworkFault(netem.loss, image, lease_url=lease_url, instead="httpAbort"),
     }
+
+
+def _at_the_proxies(fill: Fill, otherwise: str) -> Kind:
+    """By the mesh, or by Envoy Gateway."""
+    return Either(
+        MeshFault(fill, outbound=False, instead=f"httpRoute, through Envoy Gateway, or {otherwise}"),
+        RouteFault(instead=f"no httpRoute, in a mesh, or {otherwise}"),
+        asks=http_route.asks,
+        mark="route",
+    )
 
 
 KINDS: Kinds = kinds()

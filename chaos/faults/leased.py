@@ -103,7 +103,7 @@ class Leased(Plain):
         if receipt.gone or seen.active is False:
             return f"{receipt.gone or self._without_effect(receipt, seen)}; it is deleted"
         over = seen.expired or world.now >= receipts.deadline_of(receipt) + PATIENCE
-        if seen.active is None and over:
+        if seen.active is None and not seen.settling and over:
             return f"{name} is deleted and its lease is over; the proxies could not be asked whether it has ended"
         return ""
 

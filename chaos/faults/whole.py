@@ -76,12 +76,12 @@ def obstacles(fault: Fault, run: ChaosRun, world: World, pods: Sequence[Object])
         Obstacle(fault.name, text, "podDelete, or a target whose pods have such an owner") for text in found
     ]
     meant = [pod for pod in pods_meant(fault, run, world) if ready(pod)]
-    if meant and _wanted(receipts.target_of(fault, run), len(meant)) < len(meant) and not said:
+    if meant and wanted(receipts.target_of(fault, run), len(meant)) < len(meant) and not said:
         said.append(Obstacle(fault.name, PARTIAL, INSTEAD))
     return said
 
 
-def _wanted(target: Target, there: int) -> int:
+def wanted(target: Target, there: int) -> int:
     """How many pods the target would choose at most."""
     if target.percent is not None:
         share = there * target.percent

@@ -30,7 +30,7 @@ EXPIRES_AT = "surefoot.dev/expires-at"
 """Annotation of what a fault makes: the moment (RFC 3339) from which it has no effect any more. Renewed as a lease, never
 beyond the receipt's deadline."""
 SILENCED_AT = "surefoot.dev/silenced-at"
-"""Annotation of a mesh fault's EnvoyFilter: since when (RFC 3339) it strikes 0 % of the requests."""
+"""Annotation of a fault's EnvoyFilter or BackendTrafficPolicy: since when (RFC 3339) it strikes 0 % of the requests."""
 FORBIDDEN_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease", "surefoot-system", "istio-system")
 
 Role = Literal["all", "canary", "stable", "preview"]
@@ -96,20 +96,36 @@ class ContainerKill(View, frozen=True):
     interval: str = ""
 
 
+class RouteRef(View, frozen=True):
+    """An HTTPRoute of the targets' namespace, or one of its rules by its name ("" = all of them)."""
+
+    name: str
+    rule: str = ""
+
+
 class HttpLatency(View, frozen=True):
-    """Requests that arrive at the targets' version wait; `percent` of them. `port` 0 = every port."""
+    """Requests that arrive at the targets' version wait; `percent` of them. `port` 0 = every port.
+
+    With `httpRoute` it is those that Envoy Gateway takes for that route, which must lead to the targets and to no other
+    pods. Without it the mesh does it.
+    """
 
     delay: str
     percent: int = 100
     port: int = 0
+    http_route: RouteRef | None = None
 
 
 class HttpAbort(View, frozen=True):
-    """Requests that arrive at the targets' version are answered with `status` before they reach the application."""
+    """Requests that arrive at the targets' version are answered with `status` before they reach the application.
+
+    `httpRoute` as for a latency.
+    """
 
     status: int = 503
     percent: int = 100
     port: int = 0
+    http_route: RouteRef | None = None
 
 
 class DependencyLatency(View, frozen=True):

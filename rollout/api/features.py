@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from rollout.api.resources import (
+    BACKEND_TRAFFIC_POLICIES,
     CHAOS_RUNS,
     CHAOS_SCHEDULES,
     CHAOS_TEMPLATES,
@@ -71,6 +72,7 @@ FOLLOWED: dict[Resource, Feature] = {
             HPAS,
             ENDPOINT_SLICES,
             ENVOY_FILTERS,
+            BACKEND_TRAFFIC_POLICIES,
             NETWORK_POLICIES,
             CONFIG_MAPS,
         ),

@@ -237,10 +237,20 @@ def _kind(spec: ChaosRunSpec, fault: Any, kind: str, path: str, place: str) -> I
         yield required(f"{where}.delay", "how long requests wait", 'write for example "300ms"')
     if kind in {"dependencyLatency", "dependencyOutage"} and not body.get("host"):
         yield required(f"{where}.host", "the host that is slow or away", "write a Service's name")
+    if (route := body.get("httpRoute")) is not None:
+        yield from _route(route, body, where)
     if kind == "scaleDown":
         yield from _scale_down(spec, fault, where, place)
     if interval := body.get("interval"):
         yield from _interval(interval, duration_or_none(fault.duration or spec.duration), where)
+
+
+def _route(route: Mapping[str, Any], body: Mapping[str, Any], where: str) -> Iterator[Problem]:
+    if not route.get("name"):
+        yield required(f"{where}.httpRoute.name", "the HTTPRoute whose requests are meant", "name it")
+    if body.get("port"):
+        rule = "a port is one of the pods, and a route knows none"
+        yield invalid(f"{where}.port", body["port"], rule, "remove it, or httpRoute")
 
 
 def _scale_down(spec: ChaosRunSpec, fault: Any, where: str, place: str) -> Iterator[Problem]:

@@ -244,7 +244,7 @@ def test_the_network_policy_names_every_way_in_and_out():
     assert entry["ports"] == [{"port": 8090, "protocol": "TCP"}]
     assert entry["from"] == [{"namespaceSelector": {}}]  # injectors ask for their lease from anywhere
     ports = [[port["port"] for port in way["ports"]] for way in spec["egress"]]
-    assert ports == [[53, 53], [6443], [15090], [443], [9090]]
+    assert ports == [[53, 53], [6443], [15090], [19001], [443], [9090]]
     assert spec["egress"][1]["to"] == [{"ipBlock": {"cidr": "10.0.0.1/32"}}]
     assert all(way["ports"] for way in spec["egress"])
 

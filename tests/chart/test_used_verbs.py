@@ -56,6 +56,12 @@ NEVER_SEEN = {
         "get httproutes.gateway.networking.k8s.io",
         "get networkpolicies.networking.k8s.io",
         "get envoyfilters.networking.istio.io",
+        "get backendtrafficpolicies.gateway.envoyproxy.io",
+    },
+    "there is no Envoy Gateway in the sandbox; faults through it have tests of their own (test_chaos_gateway)": {
+        "create backendtrafficpolicies.gateway.envoyproxy.io",
+        "patch backendtrafficpolicies.gateway.envoyproxy.io",
+        "delete backendtrafficpolicies.gateway.envoyproxy.io",
     },
     "the sandbox enforces no NetworkPolicy, so the fault is refused there": {
         "create networkpolicies.networking.k8s.io",

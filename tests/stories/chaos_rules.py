@@ -15,6 +15,7 @@ from rollout.api.chaos import FINALIZER, OPT_IN, RECEIPT, RUN_LABEL, ChaosRun, R
 from rollout.api.codec import view
 from rollout.api.meta import Key, key_of, metadata, time_of
 from rollout.api.resources import (
+    BACKEND_TRAFFIC_POLICIES,
     CHAOS_RUNS,
     ENVOY_FILTERS,
     NAMESPACES,
@@ -28,7 +29,7 @@ from rollout.runtime.kube import Object
 from rollout.runtime.wrap import Change
 from rollout.sandbox.storage import Storage
 
-MADE = (ENVOY_FILTERS, NETWORK_POLICIES)
+MADE = (ENVOY_FILTERS, BACKEND_TRAFFIC_POLICIES, NETWORK_POLICIES)
 GRACE = timedelta(seconds=30)
 _ORDER = ("Planned", "Injected", "Proved", "Reverted")
 

@@ -13,6 +13,9 @@ from rollout.runtime.kube import Object
 from rollout.sandbox.storage import Storage
 from tests.stories.rules import Rules
 
+CONTROLLER = "gateway.envoyproxy.io/gatewayclass-controller"
+"""Envoy Gateway's name, unless somebody gives it another one."""
+
 
 class GatewayModel:
     """`seconds` pass between a write and the word on it. While `silent` it says nothing, as if its process were down.
@@ -80,7 +83,7 @@ class GatewayModel:
             for kind in ("Accepted", "ResolvedRefs")
         ]
         parents = [
-            {"parentRef": dict(one), "controllerName": "example.com/gateway", "conditions": conditions}
+            {"parentRef": dict(one), "controllerName": CONTROLLER, "conditions": conditions}
             for one in route["spec"].get("parentRefs") or ()
         ]
         if not self.refuses:

@@ -17,6 +17,7 @@ from chaos.observed import Evidence, World
 from rollout.api.chaos import EXPIRES_AT, Receipt
 from rollout.errors import ProviderError, Unavailable
 from rollout.runtime.http import Request, Response
+from tests.unit.chaos.faults import test_http_route as http_route
 from tests.unit.chaos.faults.cluster import NOW, Case, ephemeral, pod, sandbox_node, shop, world
 
 LATENCY = {"httpLatency": {"delay": "300ms"}}
@@ -117,44 +118,64 @@ def filter_of(
 def test_counts_are_the_growth_since_the_first_look_and_never_shrink(steps: list[list[int]]) -> None:
     """Two proxies that count up by steps; the first one is started again in the middle, and counts from 0."""
     known, totals = Memory(), [1000, 2000]
-    judged(known, {"a": Counters(totals[0]), "b": Counters(totals[1])}, None, NOW)
+    judged(known, {"a": Counters(totals[0]), "b": Counters(totals[1])}, NOW, silent=True)
     grown = before = 0
     for at, (first, second) in enumerate(steps):
         if at == len(steps) // 2:
             totals[0] = 0
         totals = [totals[0] + first, totals[1] + second]
         grown += first + second
-        seen = judged(known, {"a": Counters(totals[0]), "b": Counters(totals[1])}, None, NOW)
+        seen = judged(known, {"a": Counters(totals[0]), "b": Counters(totals[1])}, NOW, silent=True)
         assert seen.delayed is not None
         assert before <= seen.delayed <= grown
         before = seen.delayed
 
 
 def test_a_fault_is_inactive_when_it_is_silent_and_its_counters_stand_still_for_two_seconds() -> None:
-    case = Case(LATENCY)
-    _, silent = filter_of(case, shop(sandbox_node()), percent=0)
     known, still = Memory(), {"a": Counters(7)}
-    assert judged(known, still, silent, NOW).active is None
-    assert judged(known, still, silent, NOW + timedelta(seconds=1)).active is None
-    assert judged(known, still, silent, NOW + timedelta(seconds=2)).active is False
+    for second in (0, 1):
+        seen = judged(known, still, NOW + timedelta(seconds=second), silent=True)
+        assert (seen.active, seen.settling) == (None, True)
+    seen = judged(known, still, NOW + timedelta(seconds=2), silent=True)
+    assert (seen.active, seen.settling) == (False, False)
 
 
 @pytest.mark.parametrize(
-    "looks", [{"a": Counters(8)}, {"a": Counters(7, 0, 1)}, {"a": None}, {"a": Counters(7), "b": None}]
+    ("looks", "active"),
+    [
+        ({"a": Counters(8)}, True),
+        ({"a": Counters(7, 0, 1)}, True),
+        ({"a": None}, None),
+        ({"a": Counters(7), "b": None}, None),
+    ],
 )
-def test_a_counter_that_moves_a_held_request_or_a_silent_proxy_begins_the_wait_anew(looks: dict) -> None:
+def test_a_counter_that_moves_a_held_request_or_a_silent_proxy_begins_the_wait_anew(
+    looks: dict, active: bool | None
+) -> None:
     known = Memory()
-    judged(known, {"a": Counters(7)}, None, NOW)
-    assert judged(known, looks, None, NOW + timedelta(seconds=5)).active is None
-    assert judged(known, {"a": Counters(8)}, None, NOW + timedelta(seconds=6)).active is None
+    judged(known, {"a": Counters(7)}, NOW, silent=True)
+    seen = judged(known, looks, NOW + timedelta(seconds=5), silent=True)
+    assert (seen.active, seen.settling) == (active, False)
+    after = looks["a"] or Counters(7)
+    known_now = judged(
+        known, {"a": msgspec.structs.replace(after, held=0)}, NOW + timedelta(seconds=6), silent=True
+    )
+    assert known_now.active is None
+
+
+def test_what_others_may_have_counted_is_neither_a_proof_nor_a_sign_that_it_goes_on() -> None:
+    known = Memory()
+    judged(known, {"a": Counters(7)}, NOW, silent=True, ours=False)
+    seen = judged(known, {"a": Counters(9)}, NOW + timedelta(seconds=5), silent=True, ours=False)
+    assert (seen.delayed, seen.active) == (0, None)
+    assert judged(known, {"a": Counters(10)}, NOW + timedelta(seconds=6), silent=True).delayed == 1
 
 
 def test_a_fault_that_is_not_silent_is_active_however_quiet_it_is() -> None:
-    case = Case(LATENCY)
-    _, loud = filter_of(case, shop(sandbox_node()))
     known = Memory()
     for second in range(5):
-        assert judged(known, {"a": Counters(7)}, loud, NOW + timedelta(seconds=second)).active is True
+        seen = judged(known, {"a": Counters(7)}, NOW + timedelta(seconds=second), silent=False)
+        assert seen.active is True
 
 
 # --- gathering ----------------------------------------------------------------------------------------
@@ -199,11 +220,38 @@ async def test_istio_is_asked_at_the_victims_proxies_and_older_counts_are_no_pro
     receipt, made = filter_of(case, objects)
     planned = msgspec.structs.replace(receipt, state="Planned")
     mesh = Mesh(lambda _: statistics(delayed=50))
-    assert await look(planned, world(objects), mesh, memory) == Evidence(0, 0, active=None)
+    assert await look(planned, world(objects), mesh, memory) == Evidence(0, 0, active=None, settling=True)
     assert [one.url for one in mesh.asked] == ["http://10.0.0.8:15090/stats/prometheus"] * 2
     assert await look(receipt, world([*objects, made]), mesh, memory) == Evidence(0, 0, active=True)
     mesh.answer = lambda _: statistics(delayed=53)
     assert await look(receipt, world([*objects, made]), mesh, memory) == Evidence(6, 0, active=True)
+
+
+async def test_envoy_gateway_is_asked_at_the_gateways_proxies_and_silence_counts_once_it_is_accepted() -> (
+    None
+):
+    fault = {"httpLatency": {"delay": "300ms", "httpRoute": {"name": "web", "rule": "canary"}}}
+    case, memory, mesh = Case(fault), {}, Mesh(lambda _: gateway_statistics(50))
+    there = http_route.seen()
+    planned = msgspec.structs.replace(case.receipt(there), state="Planned")
+    assert await look(planned, there, mesh, memory) == Evidence(0, 0, settling=True)
+    assert {one.url for one in mesh.asked} == {"http://10.0.0.12:19001/stats/prometheus"}
+    (create,) = case.kind.inject(planned, case.context, there)
+    made = msgspec.json.decode(msgspec.json.encode(create.object))  # type: ignore[union-attr]
+    made["metadata"]["generation"] = 2
+    mesh.answer = lambda _: gateway_statistics(53)
+    assert await look(planned, http_route.seen(made), mesh, memory) == Evidence(3, 0, active=True)
+    made["spec"]["faultInjection"]["delay"]["percentage"] = 0
+    for generation, after, active in ((1, 5, True), (2, 6, None), (2, 8, False)):
+        status = http_route.told(made, ("Accepted", "True"), generation=generation)
+        seen = await look(planned, http_route.seen(status, after=after), mesh, memory)
+        assert seen is not None
+        assert (seen.delayed, seen.active) == (3, active)
+    assert "have accepted generation 2; 1 proxy holds no request" in seen.how
+
+
+def gateway_statistics(delayed: int) -> str:
+    return f'envoy_http_fault_delays_injected{{envoy_http_conn_manager_prefix="http-10080"}} {delayed}\n'
 
 
 @pytest.mark.parametrize(

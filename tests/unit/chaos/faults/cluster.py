@@ -16,12 +16,14 @@ from rollout.api.chaos import ChaosRun, Fault, Receipt, Victim
 from rollout.api.codec import view
 from rollout.api.meta import key_of
 from rollout.api.resources import (
+    BACKEND_TRAFFIC_POLICIES,
     CONFIG_MAPS,
     DEPLOYMENTS,
     DESTINATION_RULES,
     ENDPOINT_SLICES,
     ENVOY_FILTERS,
     HPAS,
+    HTTP_ROUTES,
     NAMESPACES,
     NETWORK_POLICIES,
     NODES,
@@ -37,12 +39,14 @@ from rollout.api.resources import (
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 SERVED = (
+    BACKEND_TRAFFIC_POLICIES,
     CONFIG_MAPS,
     DEPLOYMENTS,
     DESTINATION_RULES,
     ENDPOINT_SLICES,
     ENVOY_FILTERS,
     HPAS,
+    HTTP_ROUTES,
     NAMESPACES,
     NETWORK_POLICIES,
     NODES,

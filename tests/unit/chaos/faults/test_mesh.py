@@ -287,6 +287,7 @@ def test_the_last_count_is_the_proof_unless_it_began_anew() -> None:
         (Evidence(active=True), 99, ""),
         (Evidence(), 5, ""),
         (Evidence(expired=True), 25, "could not be asked"),
+        (Evidence(expired=True, settling=True), 99, ""),
         (None, 69, ""),
         (None, 70, "could not be asked"),
     ],
