@@ -1,9 +1,8 @@
 """The reaper, which every controller runs, and `python -m chaos.reap` for when none is alive. It deletes what faults left behind.
 
-A mesh fault, a BackendTrafficPolicy and a NetworkPolicy of ours carry their expiry. The sandbox's mesh honours it by
-itself; Istio, Envoy Gateway and a network plugin do not, so on a cluster this runs beside the controller, in a process
-and a pod of its own (examples/chaos-reaper-cronjob.yaml). It is harmless while the controller lives: that one renews
-what shall stay.
+A mesh fault and a NetworkPolicy of ours carry their expiry. The sandbox's mesh honours it by itself; Istio and a
+network plugin do not, so on a cluster this runs beside the controller, in a process and a pod of its own
+(examples/chaos-reaper-cronjob.yaml). It is harmless while the controller lives: that one renews what shall stay.
 """
 
 from __future__ import annotations
@@ -12,26 +11,21 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
+from itertools import product
 
 from chaos.actions import Delete
 from chaos.plan.reaper import litter
 from rollout.api.chaos import RUN_LABEL, ChaosRun, ChaosRunStatus
 from rollout.api.codec import view
 from rollout.api.meta import duration, metadata
-from rollout.api.resources import (
-    BACKEND_TRAFFIC_POLICIES,
-    CHAOS_RUNS,
-    ENVOY_FILTERS,
-    NETWORK_POLICIES,
-    Resource,
-)
+from rollout.api.resources import CHAOS_RUNS, ENVOY_FILTERS, NETWORK_POLICIES, Resource
 from rollout.errors import ApiError, ConfigError, Conflict, InvalidSpec, NotFound, SurefootError
 from rollout.runtime.client import HttpKube
 from rollout.runtime.clock import Clock, SystemClock
 from rollout.runtime.config import Connection, in_cluster_possible, load
 from rollout.runtime.kube import Kube, Object
 
-MADE = (ENVOY_FILTERS, BACKEND_TRAFFIC_POLICIES, NETWORK_POLICIES)
+MADE = (ENVOY_FILTERS, NETWORK_POLICIES)
 """The kinds of object that faults make beside their victims."""
 
 
@@ -43,27 +37,30 @@ async def reap(kube: Kube, clock: Clock) -> list[tuple[Delete, str]]:
     return await clear(kube, clock, await left(kube))
 
 
-async def left(kube: Kube) -> list[tuple[Resource, Object]]:
-    """What faults have made and not taken away yet, whether it should be there or not."""
+async def left(kube: Kube, namespaces: Sequence[str] = ()) -> list[tuple[Resource, Object]]:
+    """What faults have made and not taken away yet, whether it should be there or not: in `namespaces`, or in all."""
     objects: list[tuple[Resource, Object]] = []
-    for resource in MADE:
+    for resource, namespace in product(MADE, namespaces or (None,)):
         try:
-            page = await kube.list(resource, labels=RUN_LABEL)
+            page = await kube.list(resource, namespace, labels=RUN_LABEL)
         except NotFound:
-            continue  # no Istio, or no Envoy Gateway here
+            continue  # no Istio here
         objects += [(resource, one) for one in page.items]
     return objects
 
 
 async def clear(
-    kube: Kube, clock: Clock, objects: Sequence[tuple[Resource, Object]]
+    kube: Kube, clock: Clock, objects: Sequence[tuple[Resource, Object]], namespaces: Sequence[str] = ()
 ) -> list[tuple[Delete, str]]:
-    """Of what is left, delete what is expired or nobody's, and say what and why."""
+    """Of what is left, delete what is expired or nobody's, and say what and why.
+
+    Who sees the runs of some `namespaces` only cannot say that a run is gone: there the expiry alone counts.
+    """
     if not objects:
         return []
-    page = await kube.list(CHAOS_RUNS)
-    runs = {str(metadata(one).get("uid")): _status(one) for one in page.items}
-    found, failed = litter(objects, runs, clock.now()), []
+    pages = [await kube.list(CHAOS_RUNS, namespace) for namespace in namespaces or (None,)]
+    runs = {str(metadata(one).get("uid")): _status(one) for page in pages for one in page.items}
+    found, failed = litter(objects, runs, clock.now(), all_runs=not namespaces), []
     for delete, _ in found:
         try:
             await kube.delete(delete.resource, delete.namespace, delete.name, uid=delete.uid)

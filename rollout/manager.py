@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -25,7 +25,7 @@ from chaos.controller.together import ChaosControllers
 from chaos.faults.injector import IMAGE, IMAGE_VARIABLE, LEASE_VARIABLE
 from chaos.faults.kinds import EPHEMERAL, kinds
 from rollout.api.features import FEATURES
-from rollout.api.meta import key_of
+from rollout.api.meta import Key, key_of
 from rollout.api.resources import ANALYSIS_RUNS, CHAOS_RUNS, LEASES, ROLLOUTS
 from rollout.controller.metrics import CountingRecorder, ObjectMetrics, Unrecorded
 from rollout.controller.rollout import RolloutController
@@ -133,7 +133,9 @@ async def serve(
     http = HttpClient(clock=clock)
     try:
         if not config.take_over:
-            await refuse_beside_another(kube, clock, instance_id=config.instance_id)
+            await refuse_beside_another(
+                kube, clock, namespaces=config.namespaces, instance_id=config.instance_id
+            )
         manager = Manager(config, clock, stop, kube=kube, lease_kube=lease_kube, http=http)
         if path:
             manager.follow(path, given or {})
@@ -145,23 +147,39 @@ async def serve(
         watched.cancel()
 
 
-async def refuse_beside_another(kube: Kube, clock: Clock, *, instance_id: str = "") -> None:
+async def refuse_beside_another(
+    kube: Kube, clock: Clock, *, namespaces: Sequence[str] = (), instance_id: str = ""
+) -> None:
     """Two controllers of one API undo each other's work: refuse (ConfigError) to be the second one.
 
-    A Lease that somebody holds is watched for as long as it lasts: only who renews it is alive.
+    A Lease that somebody holds is watched for as long as it lasts: only who renews it is alive. Who works in some
+    `namespaces` only looks there: another one that does so has its Lease in the namespace in which it works.
     """
     name = _named(FOREIGN_LEASE, instance_id)
+    for key in await _leases(kube, name, namespaces):
+        log.info("looking whether another controller is alive", lease=str(key))
+        if holder := await live_holder(kube, namespace=key.namespace, name=key.name, clock=clock):
+            raise ConfigError(
+                f"another controller of {ROLLOUTS.group} is at work in this cluster: {holder} holds the Lease "
+                f"{key}. Scale it down first, or say --take-over"
+            )
+
+
+async def _leases(kube: Kube, name: str, namespaces: Sequence[str]) -> list[Key]:
+    """The Leases of that name which a controller with its rights can see."""
     try:
-        page = await kube.list(LEASES, fields=f"metadata.name={name}")
-        for key in map(key_of, page.items):
-            log.info("looking whether another controller is alive", lease=str(key))
-            if holder := await live_holder(kube, namespace=key.namespace, name=key.name, clock=clock):
-                raise ConfigError(
-                    f"another controller of {ROLLOUTS.group} is at work in this cluster: {holder} holds the Lease "
-                    f"{key}. Scale it down first, or say --take-over"
-                )
+        if not namespaces:
+            page = await kube.list(LEASES, fields=f"metadata.name={name}")
+            return [key_of(one) for one in page.items]
     except (Forbidden, NotFound):
-        return  # a least-privileged controller may not look into other namespaces
+        return []  # a least-privileged controller may not look into other namespaces
+    found = []
+    for namespace in namespaces:
+        try:
+            found.append(key_of(await kube.get(LEASES, namespace, name)))
+        except (Forbidden, NotFound):
+            continue
+    return found
 
 
 def _named(lease: str, instance_id: str) -> str:

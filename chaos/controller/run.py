@@ -77,6 +77,7 @@ class ChaosController:
         *,
         kinds: Kinds = KINDS,
         gather: Gather | None = None,
+        namespaces: Sequence[str] = (),
         instance_id: str = "",
         workers: int = WORKERS,
         recorder: Recorder | None = None,
@@ -87,6 +88,7 @@ class ChaosController:
         self.caches = caches
         self._kinds = guarded(kinds, _defect)
         self._gather = gather
+        self._namespaces = namespaces
         self._instance_id = instance_id
         self._recorder = recorder
         self.fresh = Fresh((one.store for one in caches.informers.values()), clock=clock)
@@ -271,8 +273,8 @@ class ChaosController:
 
     async def reap(self) -> bool:
         """Delete what faults have left behind, as the server itself has it now. Whether there is anything of a fault."""
-        objects = await left(self._kube)
-        for delete, why in await clear(self._kube, self._clock, objects):
+        objects = await left(self._kube, self._namespaces)
+        for delete, why in await clear(self._kube, self._clock, objects, self._namespaces):
             log.warning("removed what a fault left behind", object=delete.name, why=why)
         return bool(objects)
 

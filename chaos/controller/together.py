@@ -62,6 +62,7 @@ class ChaosControllers:
             self.caches,
             kinds=kinds,
             gather=Gatherer(fetch, kube, clock),
+            namespaces=namespaces,
             instance_id=instance_id,
             recorder=recorder,
             on_reconcile=on_reconcile("chaos run"),

@@ -26,13 +26,17 @@ NEW_SECONDS = 10.0
 
 
 def litter(
-    objects: Iterable[tuple[Resource, Object]], runs: Mapping[str, ChaosRunStatus], now: datetime
+    objects: Iterable[tuple[Resource, Object]],
+    runs: Mapping[str, ChaosRunStatus],
+    now: datetime,
+    *,
+    all_runs: bool = True,
 ) -> list[tuple[Delete, str]]:
-    """What is to be deleted, and why. `runs` are all runs of the cluster, by uid."""
+    """What is to be deleted, and why. `runs` are the runs of the cluster by uid: all, or those that we may see."""
     found = []
     for resource, obj in objects:
         meta = metadata(obj)
-        if why := _over(meta, obj, runs, now):
+        if why := _over(meta, obj, runs, now, all_runs):
             key = key_of(obj)
             delete = Delete(
                 resource=resource,
@@ -45,7 +49,9 @@ def litter(
     return found
 
 
-def _over(meta: Mapping[str, Any], obj: Object, runs: Mapping[str, ChaosRunStatus], now: datetime) -> str:
+def _over(
+    meta: Mapping[str, Any], obj: Object, runs: Mapping[str, ChaosRunStatus], now: datetime, all_runs: bool
+) -> str:
     if meta.get("deletionTimestamp"):
         return ""
     over, patience = over_since(obj), SILENCED_SECONDS if silenced(obj) else LATE_SECONDS
@@ -56,7 +62,7 @@ def _over(meta: Mapping[str, Any], obj: Object, runs: Mapping[str, ChaosRunStatu
         return ""
     status = runs.get(str((meta.get("labels") or {}).get(RUN_UID, "")))
     if status is None:
-        return "its run is gone"
+        return "its run is gone" if all_runs else ""
     if status.phase == "Completed":
         return "its run has completed"
     receipt = (meta.get("annotations") or {}).get(RECEIPT)

@@ -168,7 +168,8 @@ def test_namespaced_every_role_is_in_its_namespace():
             for one in of_kind(objects, "Role")
             if one["metadata"]["namespace"] == namespace
         }
-        assert here.keys() == names(everywhere) - {"surefoot-leases", "surefoot-reaper"}
+        elsewhere, only_here = {"surefoot-leases", "surefoot-reaper"}, {"surefoot-other-leases"}
+        assert here.keys() == (names(everywhere) - elsewhere) | only_here
     leases = [one for one in of_kind(objects, "Role") if one["metadata"]["name"] == "surefoot-leases"]
     assert [one["metadata"]["namespace"] for one in leases] == [NAMESPACE]
 
@@ -212,6 +213,17 @@ def test_only_our_own_lease_may_be_written_and_only_the_other_controllers_be_loo
     (rule,) = named(objects, "ClusterRole", "surefoot-leases")["rules"]
     assert rule["resourceNames"] == ["argo-rollouts-controller-lock-blue"]
     assert rule["verbs"] == ["get", "list"]
+
+
+def test_namespaced_the_other_controllers_lease_is_looked_at_where_ours_works():
+    objects = rendered("namespaced", more={"instanceId": "blue"})
+    assert "surefoot-leases" not in {one["metadata"]["name"] for one in of_kind(objects, "ClusterRole")}
+    found = [one for one in of_kind(objects, "Role") if one["metadata"]["name"] == "surefoot-other-leases"]
+    assert {one["metadata"]["namespace"] for one in found} == {"shop", "web"}
+    for one in found:
+        [rule] = one["rules"]
+        assert rule["resourceNames"] == ["argo-rollouts-controller-lock-blue"]
+        assert rule["verbs"] == ["get"]
 
 
 # --- people -------------------------------------------------------------------------------------------

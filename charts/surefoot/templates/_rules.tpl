@@ -163,9 +163,6 @@ namespace. No wildcard; no list or watch of Secrets. docs/install.md says why; t
 - apiGroups: [networking.istio.io]
   resources: [envoyfilters]
   verbs: [get, list, watch, create, patch, delete]
-- apiGroups: [gateway.envoyproxy.io]
-  resources: [backendtrafficpolicies]
-  verbs: [get, list, watch, create, patch, delete]
 {{- end }}
 
 {{- define "surefoot.clusterRules.chaos" -}}
@@ -204,9 +201,6 @@ namespace. No wildcard; no list or watch of Secrets. docs/install.md says why; t
 {{- define "surefoot.rules.reaper" -}}
 - apiGroups: [networking.istio.io]
   resources: [envoyfilters]
-  verbs: [list, delete]
-- apiGroups: [gateway.envoyproxy.io]
-  resources: [backendtrafficpolicies]
   verbs: [list, delete]
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
@@ -263,8 +257,20 @@ namespace. No wildcard; no list or watch of Secrets. docs/install.md says why; t
 {{- define "surefoot.clusterRules.leases" -}}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
-  resourceNames: [{{ printf "argo-rollouts-controller-lock%s" (ternary (printf "-%s" .Values.instanceId) "" (ne .Values.instanceId "")) }}]
+  resourceNames: [{{ include "surefoot.otherLease" . }}]
   verbs: [get, list]
+{{- end }}
+
+{{- /* The same in a namespace: a controller that works in one only has its Lease there. */}}
+{{- define "surefoot.rules.otherLeases" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "surefoot.otherLease" . }}]
+  verbs: [get]
+{{- end }}
+
+{{- define "surefoot.otherLease" -}}
+argo-rollouts-controller-lock{{ with .Values.instanceId }}-{{ . }}{{ end }}
 {{- end }}
 
 {{- define "surefoot.lease" -}}

@@ -4,15 +4,9 @@ from typing import Any
 
 import pytest
 
-from chaos.reap import main, reap
+from chaos.reap import clear, left, main, reap
 from rollout.api.chaos import EXPIRES_AT, RECEIPT, RUN_LABEL, RUN_UID, SILENCED_AT
-from rollout.api.resources import (
-    BACKEND_TRAFFIC_POLICIES,
-    CHAOS_RUNS,
-    ENVOY_FILTERS,
-    NETWORK_POLICIES,
-    Resource,
-)
+from rollout.api.resources import CHAOS_RUNS, ENVOY_FILTERS, NETWORK_POLICIES, Resource
 from rollout.errors import Forbidden, NotFound
 from rollout.runtime.kube import ListPage
 from tests.unit.chaos.faults.cluster import NOW
@@ -26,12 +20,17 @@ class Server:
         self.deleted: list[tuple[Resource, str, str, str]] = []
         self.vanish = False
         self.forbidden = ""
+        self.namespaces: tuple[str, ...] = ()
+        """Where the reaper may look; () = everywhere."""
 
     async def list(self, resource: Resource, namespace: str | None = None, *, labels: str = "") -> ListPage:
         if resource not in self.objects:
             raise NotFound("the server could not find the requested resource")
         assert labels == ("" if resource is CHAOS_RUNS else RUN_LABEL)
-        return ListPage(self.objects[resource], "1")
+        if self.namespaces and namespace not in self.namespaces:
+            raise Forbidden(f"no, not in {namespace or 'all namespaces'}")
+        found = [one for one in self.objects[resource] if namespace in (None, one["metadata"]["namespace"])]
+        return ListPage(found, "1")
 
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
         if name == self.forbidden:
@@ -71,15 +70,13 @@ async def test_what_is_expired_is_deleted_and_what_is_not_stays() -> None:
     server = Server(
         {
             ENVOY_FILTERS: [made("old", OLD), made("new", NEW)],
-            BACKEND_TRAFFIC_POLICIES: [made("route", OLD), made("kept", NEW)],
             NETWORK_POLICIES: [made("policy", OLD)],
             CHAOS_RUNS: [RUN],
         }
     )
-    assert await reaped(server) == [f"{one}: its lease is over" for one in ("old", "route", "policy")]
+    assert await reaped(server) == ["old: its lease is over", "policy: its lease is over"]
     assert server.deleted == [
         (ENVOY_FILTERS, "shop", "old", "uid-old"),
-        (BACKEND_TRAFFIC_POLICIES, "shop", "route", "uid-route"),
         (NETWORK_POLICIES, "shop", "policy", "uid-policy"),
     ]
 
@@ -91,12 +88,25 @@ async def test_what_nobody_owns_any_more_is_deleted() -> None:
     assert await reaped(server) == ["orphan: its run is gone"]
 
 
+async def test_in_some_namespaces_only_these_are_looked_at_and_another_ones_run_is_not_called_gone() -> None:
+    elsewhere = made("elsewhere", OLD)
+    elsewhere["metadata"]["namespace"] = "web"
+    others = [made("old", OLD), made("others", NEW, run="in a namespace that we do not see"), elsewhere]
+    server = Server({ENVOY_FILTERS: others, NETWORK_POLICIES: [], CHAOS_RUNS: [RUN]})
+    server.namespaces = ("shop",)
+    found = await left(server, server.namespaces)  # type: ignore[arg-type]
+    done = await clear(server, Clock(), found, server.namespaces)  # type: ignore[arg-type]
+    assert [f"{delete.name}: {why}" for delete, why in done] == ["old: its lease is over"]
+    with pytest.raises(Forbidden):
+        await reaped(server)
+
+
 async def test_what_somebody_is_undoing_is_left_to_them_for_a_while() -> None:
     undone = made("undone", OLD)
-    for since, left in (("2026-11-21T11:59:50Z", True), ("2026-11-21T11:59:40Z", False)):
+    for since, stays in (("2026-11-21T11:59:50Z", True), ("2026-11-21T11:59:40Z", False)):
         undone["metadata"]["annotations"][SILENCED_AT] = since
         server = Server({ENVOY_FILTERS: [undone], NETWORK_POLICIES: [], CHAOS_RUNS: [RUN]})
-        assert await reaped(server) == ([] if left else ["undone: its lease is over"])
+        assert await reaped(server) == ([] if stays else ["undone: its lease is over"])
 
 
 async def test_what_cannot_be_deleted_keeps_nothing_else_from_it() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rollout.api.resources import LEASES
-from rollout.errors import ConfigError, Forbidden
+from rollout.errors import ConfigError, Forbidden, NotFound
 from rollout.manager import FOREIGN_LEASE, _reason, refuse_beside_another
 from rollout.runtime.clock import LoopClock
 from rollout.runtime.kube import ListPage
@@ -37,18 +37,20 @@ class Leases:
         return ListPage([await self.get(LEASES, "argo", self._name)] if found else [], "1")
 
     async def get(self, _resource: object, namespace: str, name: str) -> dict[str, Any]:
+        if (namespace, name) != ("argo", self._name):
+            raise NotFound("no such Lease")
         renewed = int(min(self._clock.monotonic(), self._end))
         spec = {"holderIdentity": "them", "leaseDurationSeconds": 15, "renewTime": str(renewed)}
         return {"metadata": {"namespace": namespace, "name": name}, "spec": spec}
 
 
-def look(name: str, *, until: float, instance_id: str = "") -> float:
+def look(name: str, *, until: float, instance_id: str = "", namespaces: tuple[str, ...] = ()) -> float:
     """Seconds that it took not to refuse."""
 
     async def story(clock: LoopClock) -> float:
         kube: Any = Leases(clock, name, until=until)
         started = clock.monotonic()
-        await refuse_beside_another(kube, clock, instance_id=instance_id)
+        await refuse_beside_another(kube, clock, namespaces=namespaces, instance_id=instance_id)
         return clock.monotonic() - started
 
     return virtual.run(story)
@@ -69,14 +71,24 @@ def test_controllers_with_other_instance_ids_are_none_of_our_business():
         look(f"{FOREIGN_LEASE}-blue", until=1000, instance_id="blue")
 
 
+def test_who_works_in_some_namespaces_looks_for_another_there_and_nowhere_else():
+    with pytest.raises(ConfigError, match=rf"them holds the Lease argo/{FOREIGN_LEASE}"):
+        look(FOREIGN_LEASE, until=1000, namespaces=("shop", "argo"))
+    assert look(FOREIGN_LEASE, until=1000, namespaces=("shop",)) == 0
+    assert 15 <= look(FOREIGN_LEASE, until=0, namespaces=("argo",)) < 20
+
+
 def test_who_may_not_look_is_not_held_up():
     class Closed:
         async def list(self, *_: object, **__: object) -> ListPage:
             raise Forbidden("no")
 
+        get = list
+
     kube: Any = Closed()
 
     async def story(clock: LoopClock) -> None:
         await refuse_beside_another(kube, clock)
+        await refuse_beside_another(kube, clock, namespaces=("shop",))
 
     virtual.run(story)
