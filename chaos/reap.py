@@ -1,8 +1,9 @@
 """The reaper, which every controller runs, and `python -m chaos.reap` for when none is alive. It deletes what faults left behind.
 
-A mesh fault and a NetworkPolicy of ours carry their expiry. The sandbox's mesh honours it by itself; Istio and a
-network plugin do not, so on a cluster this runs beside the controller, in a process and a pod of its own
-(examples/chaos-reaper-cronjob.yaml). It is harmless while the controller lives: that one renews what shall stay.
+A mesh fault, a BackendTrafficPolicy and a NetworkPolicy of ours carry their expiry. The sandbox's mesh honours it by
+itself; Istio, Envoy Gateway and a network plugin do not, so on a cluster this runs beside the controller, in a process
+and a pod of its own (examples/chaos-reaper-cronjob.yaml). It is harmless while the controller lives: that one renews
+what shall stay.
 """
 
 from __future__ import annotations
@@ -18,14 +19,20 @@ from chaos.plan.reaper import litter
 from rollout.api.chaos import RUN_LABEL, ChaosRun, ChaosRunStatus
 from rollout.api.codec import view
 from rollout.api.meta import duration, metadata
-from rollout.api.resources import CHAOS_RUNS, ENVOY_FILTERS, NETWORK_POLICIES, Resource
+from rollout.api.resources import (
+    BACKEND_TRAFFIC_POLICIES,
+    CHAOS_RUNS,
+    ENVOY_FILTERS,
+    NETWORK_POLICIES,
+    Resource,
+)
 from rollout.errors import ApiError, ConfigError, Conflict, InvalidSpec, NotFound, SurefootError
 from rollout.runtime.client import HttpKube
 from rollout.runtime.clock import Clock, SystemClock
 from rollout.runtime.config import Connection, in_cluster_possible, load
 from rollout.runtime.kube import Kube, Object
 
-MADE = (ENVOY_FILTERS, NETWORK_POLICIES)
+MADE = (ENVOY_FILTERS, BACKEND_TRAFFIC_POLICIES, NETWORK_POLICIES)
 """The kinds of object that faults make beside their victims."""
 
 
@@ -44,7 +51,7 @@ async def left(kube: Kube, namespaces: Sequence[str] = ()) -> list[tuple[Resourc
         try:
             page = await kube.list(resource, namespace, labels=RUN_LABEL)
         except NotFound:
-            continue  # no Istio here
+            continue  # no Istio, or no Envoy Gateway here
         objects += [(resource, one) for one in page.items]
     return objects
 

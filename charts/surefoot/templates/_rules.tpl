@@ -163,6 +163,9 @@ namespace. No wildcard; no list or watch of Secrets. docs/install.md says why; t
 - apiGroups: [networking.istio.io]
   resources: [envoyfilters]
   verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [gateway.envoyproxy.io]
+  resources: [backendtrafficpolicies]
+  verbs: [get, list, watch, create, patch, delete]
 {{- end }}
 
 {{- define "surefoot.clusterRules.chaos" -}}
@@ -201,6 +204,9 @@ namespace. No wildcard; no list or watch of Secrets. docs/install.md says why; t
 {{- define "surefoot.rules.reaper" -}}
 - apiGroups: [networking.istio.io]
   resources: [envoyfilters]
+  verbs: [list, delete]
+- apiGroups: [gateway.envoyproxy.io]
+  resources: [backendtrafficpolicies]
   verbs: [list, delete]
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]

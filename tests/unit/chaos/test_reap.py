@@ -6,7 +6,13 @@ import pytest
 
 from chaos.reap import clear, left, main, reap
 from rollout.api.chaos import EXPIRES_AT, RECEIPT, RUN_LABEL, RUN_UID, SILENCED_AT
-from rollout.api.resources import CHAOS_RUNS, ENVOY_FILTERS, NETWORK_POLICIES, Resource
+from rollout.api.resources import (
+    BACKEND_TRAFFIC_POLICIES,
+    CHAOS_RUNS,
+    ENVOY_FILTERS,
+    NETWORK_POLICIES,
+    Resource,
+)
 from rollout.errors import Forbidden, NotFound
 from rollout.runtime.kube import ListPage
 from tests.unit.chaos.faults.cluster import NOW
@@ -70,13 +76,15 @@ async def test_what_is_expired_is_deleted_and_what_is_not_stays() -> None:
     server = Server(
         {
             ENVOY_FILTERS: [made("old", OLD), made("new", NEW)],
+            BACKEND_TRAFFIC_POLICIES: [made("route", OLD), made("kept", NEW)],
             NETWORK_POLICIES: [made("policy", OLD)],
             CHAOS_RUNS: [RUN],
         }
     )
-    assert await reaped(server) == ["old: its lease is over", "policy: its lease is over"]
+    assert await reaped(server) == [f"{one}: its lease is over" for one in ("old", "route", "policy")]
     assert server.deleted == [
         (ENVOY_FILTERS, "shop", "old", "uid-old"),
+        (BACKEND_TRAFFIC_POLICIES, "shop", "route", "uid-route"),
         (NETWORK_POLICIES, "shop", "policy", "uid-policy"),
     ]
 
