@@ -31,7 +31,8 @@ from rollout.sandbox.http.streams import EncodeEvent, LogResponse, Refused, Stre
 from rollout.sandbox.http.tables import Include, Tables
 from rollout.sandbox.schema.fields import invalid, invalid_object
 from rollout.sandbox.storage import Options
-from rollout.sandbox.storage.refusals import no_method, not_served
+from rollout.sandbox.storage.lists import is_version
+from rollout.sandbox.storage.refusals import cannot_handle, no_method, no_version, not_served
 from rollout.sandbox.storage.registry import Served
 from rollout.sandbox.storage.storage import Storage
 
@@ -131,9 +132,7 @@ class ResourceApi:
 
     async def _get(self, call: Call) -> Response:
         target = call.target
-        version = call.request.query_params.get("resourceVersion", "")
-        if version and not version.isdigit():
-            raise _no_version(version)
+        _check_version(call.request.query_params.get("resourceVersion", ""))
         obj = self._storage.get(
             call.served.resource, target.namespace, target.name, subresource=target.subresource
         )
@@ -142,9 +141,7 @@ class ResourceApi:
     async def _list_or_watch(self, call: Call) -> ASGIApp:
         options = list_options(call.request.query_params)
         if options.watch:
-            version = options.resource_version
-            if version and not version.isdigit():
-                raise _no_version(version)
+            _check_version(options.resource_version)
             return self._watch(call, options)
         page = self._storage.list(
             call.served.resource,
@@ -369,9 +366,10 @@ def _check_named(call: Call, obj: Object, data: bytes) -> None:
         raise invalid_object(str(obj["kind"]), resource.group, name, [error])
 
 
-def _no_version(text: str) -> Unclassified:
-    why = f'strconv.ParseUint: parsing "{text}": invalid syntax'
-    return Unclassified(f'resourceVersion: Invalid value: "{text}": {why}')
+def _check_version(text: str) -> None:
+    """Unclassified (500), as in kube-apiserver, when a get or a watch names a version that is no number."""
+    if text and not is_version(text):
+        raise Unclassified(no_version(text))
 
 
 def _line(kind: str, data: bytes) -> bytes:
@@ -391,10 +389,7 @@ def _check_doubles(call: Call, data: bytes, options: Options) -> None:
         return
     found = [f'duplicate field "{path}"' for path in body.duplicate_fields(data)]
     if found and options.field_validation == "Strict":
-        kind, version = call.served.resource.kind, call.served.resource.version
-        raise BadRequest(
-            f'{kind} in version "{version}" cannot be handled as a {kind}: strict decoding error: {", ".join(found)}'
-        )
+        raise cannot_handle(call.served.resource, f"strict decoding error: {', '.join(found)}")
     call.warnings.extend(found)
 
 

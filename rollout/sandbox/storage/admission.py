@@ -13,6 +13,7 @@ from rollout.errors import BadRequest, Unclassified
 from rollout.runtime.kube import Propagation
 from rollout.sandbox.schema import decoding, kinds, structural
 from rollout.sandbox.schema.fields import FieldError
+from rollout.sandbox.storage import refusals
 from rollout.sandbox.storage.registry import Served
 
 Object = dict[str, Any]
@@ -59,10 +60,7 @@ def check_types(served: Served, obj: Any, known: Mapping[str, Any] | None = None
     in metadata). Fields that are `known`'s own were decoded before."""
     check_kind(served, obj)
     if problem := decoding_problem(served, obj, known or {}):
-        resource = served.resource
-        raise BadRequest(
-            f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: {problem}'
-        )
+        raise refusals.cannot_handle(served.resource, problem)
 
 
 def check_kind(served: Served, obj: Any) -> None:
@@ -75,10 +73,8 @@ def check_kind(served: Served, obj: Any) -> None:
         )
     api_version, kind = obj.get("apiVersion"), obj.get("kind")
     if kind and kind != resource.kind:
-        raise BadRequest(
-            f'{kind} in version "{api_version or resource.version}" cannot be handled as a {resource.kind}: '
-            f"the kind in the data ({kind}) does not match the expected kind ({resource.kind})"
-        )
+        problem = f"the kind in the data ({kind}) does not match the expected kind ({resource.kind})"
+        raise refusals.cannot_handle(resource, problem, kind=kind, version=api_version or "")
     if api_version and api_version != resource.api_version:
         raise BadRequest(
             f"the API version in the data ({api_version}) does not match the expected API version "
@@ -163,11 +159,7 @@ def _unknown_fields(served: Served, problems: Sequence[str], options: Options) -
     if not served.builtin:
         problems = sorted(problems)
     if options.field_validation == "Strict":
-        resource = served.resource
-        raise BadRequest(
-            f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
-            f"strict decoding error: {', '.join(problems)}"
-        )
+        raise refusals.cannot_handle(served.resource, f"strict decoding error: {', '.join(problems)}")
     for problem in problems if options.warn else ():
         assert options.warn is not None
         options.warn(problem)

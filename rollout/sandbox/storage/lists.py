@@ -87,11 +87,15 @@ def check_options(query: Query) -> None:
         raise refusals.invalid_options("ListOptions", errors)
 
 
+def is_version(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
 def parse_version(text: str) -> int:
     """A resourceVersion as a number; 0 for "". BadRequest when it is no number."""
     if not text:
         return 0
-    if not text.isascii() or not text.isdigit():
+    if not is_version(text):
         raise refusals.invalid_version(text)
     return int(text)
 

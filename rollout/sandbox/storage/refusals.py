@@ -20,7 +20,8 @@ from rollout.errors import (
     NotFound,
     Timeout,
 )
-from rollout.sandbox.schema.fields import INVALID, FieldError, invalid_object
+from rollout.sandbox.schema import fields
+from rollout.sandbox.schema.fields import FieldError, invalid_object
 
 MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
 LIST_EXPIRED = "The resourceVersion for the provided list is too old."
@@ -101,9 +102,7 @@ def _delete_conflict(resource: Resource, name: str, why: str) -> Conflict:
 
 def version_required(resource: Resource, name: str) -> Invalid:
     """A PUT without resourceVersion of a kind that wants one. It names the resource where others name the kind."""
-    error = FieldError(
-        INVALID, "metadata.resourceVersion", "Invalid value: 0: must be specified for an update"
-    )
+    error = fields.invalid("metadata.resourceVersion", 0, "must be specified for an update")
     return invalid_object(resource.plural, resource.group, name, [error])
 
 
@@ -130,6 +129,12 @@ def namespace_terminating(resource: Resource, name: str, namespace: str) -> Forb
     )
 
 
+def cannot_handle(resource: Resource, problem: str, *, kind: str = "", version: str = "") -> BadRequest:
+    """A body that is no such object. `kind` and `version` are what it says that it is, if it does."""
+    said = f'{kind or resource.kind} in version "{version or resource.version}"'
+    return BadRequest(f"{said} cannot be handled as a {resource.kind}: {problem}")
+
+
 def not_allowed(resource: Resource, verb: str) -> MethodNotAllowed:
     return MethodNotAllowed(
         f"{verb} is not supported on resources of kind {str(resource)!r}".replace("'", '"'),
@@ -152,9 +157,11 @@ def too_new(version: int, current: int) -> Timeout:
 
 
 def invalid_version(text: str) -> BadRequest:
-    return BadRequest(
-        f'invalid resource version: resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
-    )
+    return BadRequest(f"invalid resource version: {no_version(text)}")
+
+
+def no_version(text: str) -> str:
+    return f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": invalid syntax'
 
 
 def invalid_options(kind: str, errors: Sequence[FieldError]) -> Invalid:

@@ -197,10 +197,6 @@ SUPPORTED_FIELDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("apps", "replicasets"): ("status.replicas",),
     ("batch", "jobs"): ("status.successful",),
 }
-_BUILT_IN_GROUPS = {
-    *("", "apps", "autoscaling", "batch", "policy", "apiextensions.k8s.io"),
-    *("coordination.k8s.io", "discovery.k8s.io", "networking.k8s.io", "events.k8s.io"),
-}
 _EVERYWHERE = ("metadata.name", "metadata.namespace")
 
 
@@ -224,12 +220,12 @@ def field_value(obj: Object, field: str) -> str:
 
 
 def compile_selector(
-    labels: str, fields: str, resource: tuple[str, str], selectable: Sequence[str] = ()
+    labels: str, fields: str, resource: tuple[str, str], *, builtin: bool, selectable: Sequence[str] = ()
 ) -> Predicate | None:
     """One predicate for both selectors, or None when everything matches.
 
-    `resource` is (group, plural); `selectable` are further fields a CRD allows. BadRequest when a selector
-    cannot be read or names a field that cannot be selected by.
+    `resource` is (group, plural), `builtin` whether no CRD defines it; `selectable` are further fields a CRD allows.
+    BadRequest when a selector cannot be read or names a field that cannot be selected by.
     """
     label_terms = parse_labels(labels) if labels else ()
     field_terms = parse_fields(fields) if fields else ()
@@ -237,7 +233,7 @@ def compile_selector(
     for field, _, _ in field_terms:
         if field in known:
             continue
-        if resource in SUPPORTED_FIELDS or resource[0] not in _BUILT_IN_GROUPS:
+        if resource in SUPPORTED_FIELDS or not builtin:
             raise BadRequest(f"field label not supported: {field}")
         raise BadRequest(
             f'"{field}" is not a known field selector: only "metadata.name", "metadata.namespace"'

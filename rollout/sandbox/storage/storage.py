@@ -181,7 +181,9 @@ class Storage:
     def _selector(self, served: Served, labels: str, fields: str) -> Predicate | None:
         if not labels and not fields:
             return None
-        return compile_selector(labels, fields, served.bucket, served.selectable)
+        return compile_selector(
+            labels, fields, served.bucket, builtin=served.builtin, selectable=served.selectable
+        )
 
     # Writing
 

@@ -49,6 +49,16 @@ async def test_an_unknown_path_is_not_found(api):
     assert response.text == "404 page not found\n"
 
 
+@pytest.mark.parametrize("version", ["x", "-1", "\u0664"])  # an Arabic four is no number to an API server
+@pytest.mark.parametrize("query", [{}, {"watch": "true"}])
+async def test_a_version_that_is_no_number_is_refused_as_kube_apiserver_refuses_it(api, version, query):
+    await api.http.post(CONFIG_MAPS, json=config_map())
+    path = CONFIG_MAPS if query else f"{CONFIG_MAPS}/settings"
+    response = await api.http.get(path, params={"resourceVersion": version, **query})
+    assert response.status_code == 500
+    assert f'strconv.ParseUint: parsing "{version}": invalid syntax' in response.json()["message"]
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [("PUT", PODS), ("PATCH", PODS), ("POST", f"{PODS}/web"), ("POST", "/api/v1/pods"), ("POST", "/apis")],
