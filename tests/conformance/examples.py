@@ -12,7 +12,7 @@ MESH = (ROOT / "rollout/sandbox/crds/istio.yaml", ROOT / "rollout/sandbox/crds/g
 """Definitions of the mesh's kinds."""
 FOREIGN = ("flagger.app/", "litmuschaos.io/", "kustomize.toolkit.fluxcd.io/")
 """APIs of others: these manifests are read by `rollout import` or by a GitOps tool, and served by nobody here."""
-NOT_SERVED = {"Application", "CronJob"}
+NOT_SERVED = {"Application", "CronJob", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
 
 
 def documents(file: Path) -> list[dict[str, Any]]:
