@@ -277,11 +277,13 @@ def _waker(
         obj = new or old or {}
         key = key_of(obj)
         if resource is ROLLOUTS:
-            runner.add(key)
+            runner.add(key, urgent=_aborted(new) and not _aborted(old))
         elif resource in (REPLICA_SETS, ANALYSIS_RUNS):
+            # When many releases fail at once, the traffic of all of them goes home before anything else is done.
+            urgent = resource is ANALYSIS_RUNS and _ended_badly(new) and not _ended_badly(old)
             for ref in metadata(obj).get("ownerReferences") or ():
                 if ref.get("controller") and ref.get("kind") == ROLLOUTS.kind:
-                    runner.add(Key(key.namespace, ref["name"]))
+                    runner.add(Key(key.namespace, ref["name"]), urgent=urgent)
         elif resource is CHAOS_SWITCHES:
             for one in caches.rollouts():
                 runner.add(one)
@@ -290,6 +292,14 @@ def _waker(
                 runner.add(one)
 
     return wake
+
+
+def _aborted(rollout: Object | None) -> bool:
+    return bool(((rollout or {}).get("status") or {}).get("abort"))
+
+
+def _ended_badly(run: Object | None) -> bool:
+    return ((run or {}).get("status") or {}).get("phase") in ("Failed", "Error", "Inconclusive")
 
 
 def _bare(raw: Object) -> Rollout:

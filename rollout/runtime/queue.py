@@ -1,6 +1,6 @@
 """A work queue of keys, after the contract of client-go's `util/workqueue`.
 
-- Fair: keys are handed out in the order in which they were added.
+- Fair: keys are handed out in the order in which they were added; urgent ones before the others.
 - Stingy: a key that is added many times before it is taken is handed out once.
 - Exclusive: a key is never handed out while it is being worked on; added meanwhile, it comes again afterwards.
 - Delays: `add_after` (the earlier of two deadlines wins) and `add_rate_limited` (exponential back-off per key).
@@ -15,7 +15,7 @@ For one event loop; not thread-safe. Keys are anything hashable.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
@@ -65,7 +65,11 @@ class WorkQueue(Generic[K]):
         self.on_wait: Callable[[float], None] | None = None
         self._clock = clock
         self._backoff: Backoff[K] = Backoff(clock, base=base, cap=cap)
-        self._order: deque[K] = deque()
+        self._order: OrderedDict[K, None] = OrderedDict()
+        self._first: OrderedDict[K, None] = OrderedDict()
+        self._urgent: set[K] = set()
+        self._owed: set[K] = set()
+        """Urgent ones that are being worked on: unless it goes well, they are urgent again."""
         self._dirty: dict[K, float] = {}  # key -> when it was added
         self._processing: set[K] = set()
         self._timers: dict[K, asyncio.TimerHandle] = {}
@@ -77,14 +81,20 @@ class WorkQueue(Generic[K]):
 
     # --- adding -----------------------------------------------------------------------------------
 
-    def add(self, key: K) -> None:
-        """Have `key` worked on soon."""
-        if self._shut or key in self._dirty:
+    def add(self, key: K, *, urgent: bool = False) -> None:
+        """Have `key` worked on soon; an urgent one before all that are not, now and until it went well (`forget`)."""
+        if self._shut:
+            return
+        if urgent:
+            self._urgent.add(key)
+            if key in self._order:
+                del self._order[key]
+                self._first[key] = None
+        if key in self._dirty:
             return
         self._dirty[key] = self._clock.monotonic()
         if key not in self._processing:
-            self._order.append(key)
-            self._wake()
+            self._line_up(key)
 
     def add_after(self, key: K, seconds: float) -> None:
         """Have `key` worked on after `seconds`, or earlier if an earlier deadline is already set."""
@@ -114,6 +124,7 @@ class WorkQueue(Generic[K]):
     def forget(self, key: K) -> None:
         """`key` went well: its next back-off starts from the beginning."""
         self._backoff.forget(key)
+        self._owed.discard(key)
 
     def failures(self, key: K) -> int:
         """How often `key` was added rate-limited since it was last forgotten."""
@@ -124,13 +135,16 @@ class WorkQueue(Generic[K]):
     @asynccontextmanager
     async def take(self) -> AsyncIterator[K]:
         """The next key, exclusively ours until the block ends. Raises ShutDown at the end of the queue."""
-        while (self._paused or not self._order) and not self._shut:
+        while (self._paused or not len(self)) and not self._shut:
             await self._added()
         if self._shut:
             raise ShutDown("the work queue was shut down")
-        key = self._order.popleft()
+        key, _ = (self._first or self._order).popitem(last=False)
         added = self._dirty.pop(key)
         self._processing.add(key)
+        if key in self._urgent:
+            self._urgent.discard(key)
+            self._owed.add(key)
         self._idle.clear()
         if self.on_wait is not None:
             self.on_wait(self._clock.monotonic() - added)
@@ -145,7 +159,7 @@ class WorkQueue(Generic[K]):
 
     def resume(self) -> None:
         self._paused = False
-        for _ in self._order:
+        for _ in range(len(self)):
             self._wake()
 
     def shut_down(self) -> None:
@@ -155,6 +169,7 @@ class WorkQueue(Generic[K]):
             timer.cancel()
         self._timers.clear()
         self._order.clear()
+        self._first.clear()
         self._dirty.clear()
         while self._takers:
             self._wake()
@@ -165,7 +180,7 @@ class WorkQueue(Generic[K]):
 
     def __len__(self) -> int:
         """How many keys wait to be taken now (delayed ones not counted)."""
-        return len(self._order)
+        return len(self._order) + len(self._first)
 
     @property
     def delayed(self) -> int:
@@ -187,9 +202,15 @@ class WorkQueue(Generic[K]):
         self._processing.discard(key)
         if not self._processing:
             self._idle.set()
+        if key in self._owed:
+            self._owed.discard(key)
+            self._urgent.add(key)
         if key in self._dirty:
-            self._order.append(key)
-            self._wake()
+            self._line_up(key)
+
+    def _line_up(self, key: K) -> None:
+        (self._first if key in self._urgent else self._order)[key] = None
+        self._wake()
 
     async def _added(self) -> None:
         """Wait to be woken. A taker that is cancelled hands its waking on to the next."""

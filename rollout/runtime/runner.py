@@ -128,9 +128,9 @@ class Runner(Generic[K]):
         self._group: asyncio.TaskGroup | None = None
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
-    def add(self, key: K) -> None:
-        """Have `key` reconciled soon."""
-        self.queue.add(key)
+    def add(self, key: K, *, urgent: bool = False) -> None:
+        """Have `key` reconciled soon; an urgent one before those that are not."""
+        self.queue.add(key, urgent=urgent)
 
     async def run(self) -> None:
         """Work until `stop` (then finish what is running, within `drain` seconds) or until cancelled (at once)."""

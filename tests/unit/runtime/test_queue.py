@@ -39,6 +39,39 @@ def test_a_key_added_many_times_is_handed_out_once() -> None:
     virtual.run(main)
 
 
+def test_urgent_keys_come_before_the_others_until_they_went_well() -> None:
+    async def main(clock: LoopClock) -> None:
+        queue: WorkQueue[str] = WorkQueue(clock)
+        for key in "abc":
+            queue.add(key)
+        queue.add("c", urgent=True)
+        queue.add("d", urgent=True)
+        assert len(queue) == 4
+        assert await take(queue) == "c"
+        queue.add("c")  # it failed: nobody has called `forget`
+        async with queue.take() as key:
+            assert key == "d"
+            queue.forget("d")
+        queue.add("d")
+        assert [await take(queue) for _ in range(4)] == ["c", "a", "b", "d"]
+
+    virtual.run(main)
+
+
+def test_a_key_is_urgent_again_only_if_that_was_asked_for_while_it_was_worked_on() -> None:
+    async def main(clock: LoopClock) -> None:
+        for again in (True, False):
+            queue: WorkQueue[str] = WorkQueue(clock)
+            queue.add("b", urgent=True)
+            async with queue.take() as key:
+                queue.add("a")
+                queue.add(key, urgent=again)
+                queue.forget(key)
+            assert [await take(queue) for _ in range(2)] == (["b", "a"] if again else ["a", "b"])
+
+    virtual.run(main)
+
+
 def test_a_key_added_while_worked_on_comes_again_afterwards_and_not_before() -> None:
     async def main(clock: LoopClock) -> None:
         queue: WorkQueue[str] = WorkQueue(clock)
@@ -216,7 +249,9 @@ def test_waiting_time_is_told() -> None:
 
 actions = st.lists(
     st.tuples(
-        st.sampled_from(["add", "after", "limited", "sleep"]), st.sampled_from("abc"), st.integers(0, 5)
+        st.sampled_from(["add", "urgent", "after", "limited", "sleep"]),
+        st.sampled_from("abc"),
+        st.integers(0, 5),
     ),
     max_size=40,
 )
@@ -245,8 +280,8 @@ def test_no_key_runs_twice_at_once_and_none_is_lost(plan: list[tuple[str, str, i
                 await clock.sleep(number / 2)
                 continue
             seen_after_last_add[key] = False
-            if action == "add":
-                queue.add(key)
+            if action in ("add", "urgent"):
+                queue.add(key, urgent=action == "urgent")
             elif action == "after":
                 queue.add_after(key, number)
             else:
