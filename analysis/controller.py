@@ -34,13 +34,12 @@ from rollout.runtime.fresh import Fresh
 from rollout.runtime.informer import Informer, wait_synced
 from rollout.runtime.kube import Kube, Object
 from rollout.runtime.runner import After, Runner
+from rollout.runtime.settings import MEASUREMENTS
 from rollout.runtime.slots import Slots
 
 log = structlog.get_logger()
 
 WORKERS = 10
-MEASUREMENTS = 64
-"""Measurements at one time, over all runs."""
 PROGRESS_SECONDS = 2.0
 """How far a lasting measurement has come is written at most so often."""
 CLEANUP_SECONDS = 300.0

@@ -26,7 +26,7 @@ from chaos.faults.injector import IMAGE, IMAGE_VARIABLE, LEASE_VARIABLE
 from chaos.faults.kinds import EPHEMERAL, kinds
 from rollout.api.features import FEATURES
 from rollout.api.meta import Key, key_of
-from rollout.api.resources import ANALYSIS_RUNS, CHAOS_RUNS, LEASES, ROLLOUTS
+from rollout.api.resources import ANALYSIS_RUNS, CHAOS_RUNS, LEASES, ROLLOUTS, Resource
 from rollout.controller.metrics import CountingRecorder, ObjectMetrics, Unrecorded
 from rollout.controller.rollout import RolloutController
 from rollout.errors import ConfigError, Forbidden, NotFound, SurefootError
@@ -263,12 +263,11 @@ class Manager:
     def _notifier_of(
         self, kube: Kube, http: HttpClient, recorder: CountingRecorder
     ) -> NotificationController:
-        chaos = self._chaos.caches.informers if self._chaos is not None else {}
         return NotificationController(
             kube,
             self._clock,
             namespace=self._config.notifications_namespace,
-            informers={**chaos, **self._step.caches.informers},
+            informers=self._informers,
             fetch=guarded(http, os.environ).fetch,
             recorder=recorder,
             leading=lambda: self._elector.leading or not self._config.leader_election,
@@ -390,10 +389,10 @@ class Manager:
         return self._step.runner, self._analysis.runner, *chaos
 
     @property
-    def _informers(self) -> tuple[Informer, ...]:
+    def _informers(self) -> Mapping[Resource, Informer]:
         """One per resource: of those that both follow (chaos needs all ReplicaSets), the step controller's."""
         chaos = self._chaos.caches.informers if self._chaos is not None else {}
-        return tuple({**chaos, **self._step.caches.informers}.values())
+        return {**chaos, **self._step.caches.informers}
 
     def _doubt(self, in_doubt: bool) -> None:
         """While it is uncertain whether we lead, no new key is taken."""
@@ -411,7 +410,7 @@ class Manager:
         self._metrics.add_watchdog(self._watchdog)
         for barrier in (self._step.fresh, *(self._chaos.barriers if self._chaos is not None else ())):
             self._metrics.add_barrier(barrier)
-        for informer in self._informers:
+        for informer in self._informers.values():
             self._metrics.add_informer(informer)
         for runner in self._runners:
             self._metrics.add_runner(runner)
@@ -444,7 +443,9 @@ class Manager:
     def _lacks(self) -> list[str]:
         """The kinds that are done without, and why."""
         untold = self._notifier.lacks() if self._notifier is not None else []
-        return [f"{one.resource}: {' '.join(one.lack.split())}" for one in self._informers if one.lack] + untold
+        return [
+            f"{one.resource}: {' '.join(one.lack.split())}" for one in self._informers.values() if one.lack
+        ] + untold
 
     def _stall(self) -> str:
         """A watch that has been silent for minutes hides the world: better a fresh process."""

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from rollout.api.analysis import Phase
 from rollout.api.decisions import Kind
 from rollout.api.features import PROVIDERS
 from rollout.api.meta import key_of, map_of, maps_of
@@ -21,14 +22,15 @@ from rollout.api.resources import ANALYSIS_RUNS, ANALYSIS_TEMPLATES, ROLLOUTS
 from rollout.controller.caches import Caches
 from rollout.controller.rollout import Recorder
 from rollout.runtime.kube import Object
+from rollout.runtime.settings import MAX_OBJECTS
 
 WHO = ("namespace", "name")
 REPLICAS = ("desired", "available", "unavailable", "updated")
 OTHER = "other"
 OTHERS = ("", OTHER)
 """Namespace and name of those beyond the limit; no object is called so, for all of these kinds have a namespace."""
-LIMIT = 2000
-PHASES = ("Pending", "Running", "Successful", "Failed", "Inconclusive", "Error")
+PHASES: tuple[str, ...] = get_args(Phase)[1:]
+"""Without the phase of a run that nobody has looked at."""
 KINDS: tuple[str, ...] = get_args(Kind)
 MAX_REASONS = 200
 """Reasons of events that are counted on their own; any more share one series."""
@@ -62,7 +64,7 @@ class ObjectMetrics(Collector):
         events: CountingRecorder,
         *,
         decisions: Mapping[str, int] = {},
-        limit: int = LIMIT,
+        limit: int = MAX_OBJECTS,
     ) -> None:
         self.limit = limit
         self._caches = caches
@@ -96,7 +98,7 @@ class Series:
         return found
 
 
-def rollout_metrics(rollouts: Iterable[Object], limit: int = LIMIT) -> list[Metric]:
+def rollout_metrics(rollouts: Iterable[Object], limit: int = MAX_OBJECTS) -> list[Metric]:
     """rollout_info, rollout_info_replicas_* and surefoot_rollout_weight. Who was not looked at yet has phase ""."""
     info = Series(
         "rollout_info",
@@ -119,7 +121,7 @@ def rollout_metrics(rollouts: Iterable[Object], limit: int = LIMIT) -> list[Metr
     return [one.metric() for one in (info, *replicas.values(), weight)]
 
 
-def run_metrics(runs: Iterable[Object], limit: int = LIMIT) -> list[Metric]:
+def run_metrics(runs: Iterable[Object], limit: int = MAX_OBJECTS) -> list[Metric]:
     """analysis_run_info, type and phase of each of a run's metrics, and surefoot_gates: how many runs stand how."""
     info = Series("analysis_run_info", "1 for each AnalysisRun.", (*WHO, "phase"))
     kinds = Series(
@@ -146,7 +148,7 @@ def run_metrics(runs: Iterable[Object], limit: int = LIMIT) -> list[Metric]:
     return [one.metric() for one in (info, kinds, phases, gates)]
 
 
-def template_metrics(templates: Iterable[Object], limit: int = LIMIT) -> list[Metric]:
+def template_metrics(templates: Iterable[Object], limit: int = MAX_OBJECTS) -> list[Metric]:
     """analysis_template_info, and the type of each of a template's metrics."""
     info = Series("analysis_template_info", "1 for each AnalysisTemplate.", WHO)
     kinds = Series(

@@ -20,8 +20,13 @@ import yaml
 
 from rollout.api.features import FEATURES, PROVIDERS, Feature, Provider
 from rollout.errors import ConfigError
+from rollout.runtime.logs import Level
 
 MAX_BYTES = 1 << 20
+MEASUREMENTS = 64
+"""At one time, over all runs."""
+MAX_OBJECTS = 2000
+"""Of a kind, with series of their own."""
 Count = Annotated[int, msgspec.Meta(ge=1, le=1000)]
 
 
@@ -36,7 +41,7 @@ class AnalysisSettings(
 
     providers: tuple[Provider, ...] = PROVIDERS
     namespaces: dict[str, tuple[Provider, ...]] = {}
-    measurements: Count = 64
+    measurements: Count = MEASUREMENTS
     labelled_secrets: bool = False
 
 
@@ -45,7 +50,7 @@ class MetricsSettings(
 ):
     """`max_objects` is how many objects of a kind have series of their own; all others share one, named "other"."""
 
-    max_objects: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 2000
+    max_objects: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = MAX_OBJECTS
 
 
 class ControllerConfig(
@@ -74,7 +79,7 @@ class ControllerConfig(
     notifications_namespace: str = ""
     workers: Count = 10
     schedule_speed: Annotated[float, msgspec.Meta(ge=0.001)] = 1.0
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_level: Level = "info"
     log_format: Literal["json", "console"] = "json"
     analysis: AnalysisSettings = AnalysisSettings()
     metrics: MetricsSettings = MetricsSettings()
