@@ -89,14 +89,12 @@ class Draft:
         Contract: https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus (both are absent when all is well).
         """
         status = self.status
-        kept = conditions.without(status.conditions, RECONCILING)
         if status.phase != "Completed":
             self.condition(RECONCILING, status.message, status.phase or "Pending")
-        elif status.verdict != "Successful":
-            self.set(conditions=kept)
+            return
+        self.set(conditions=conditions.without(status.conditions, RECONCILING))
+        if status.verdict != "Successful":
             self.condition(STALLED, status.message, status.verdict)
-        else:
-            self.set(conditions=kept)
 
     @property
     def over(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import msgspec
 import structlog
 
 from rollout import effects
@@ -17,7 +18,7 @@ from rollout.core.observed import Observed
 from rollout.errors import NotFound
 from rollout.plan.decisions import Outcome, decision_of
 from rollout.plan.inputs import inputs_of
-from rollout.plan.ledger import Ledger, after, appended, entry_of, ledger_of
+from rollout.plan.ledger import Ledger, appended, entry_of, ledger_of
 from rollout.plan.references import router_for
 from rollout.runtime.clock import Clock
 from rollout.runtime.kube import Kube
@@ -54,10 +55,10 @@ class Journal:
         entry, spec = entry_of(seen, decision, inputs)
         # Until the server has answered we do not know what it has.
         del self._ledgers[seen.key]
-        body = appended(ledger, seen, entry, spec)
+        body, grown = appended(ledger, seen, entry, spec)
         written = metadata(await effects.record(body, self._kube))
         version = str(written.get("resourceVersion") or "")
-        self._ledgers[seen.key] = seen.rollout.metadata.uid, after(ledger, entry, body, version)
+        self._ledgers[seen.key] = seen.rollout.metadata.uid, msgspec.structs.replace(grown, version=version)
         self.counts[decision.kind] += 1
         log.info(
             "decided",

@@ -80,8 +80,15 @@ def entry_of(seen: Observed, decision: Decision, inputs: Inputs) -> tuple[Entry,
     return entry, spec
 
 
-def appended(ledger: Ledger, seen: Observed, entry: Entry, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The object to create, or the merge patch of the record, that adds `entry`. The newest is kept whatever its size."""
+def appended(
+    ledger: Ledger, seen: Observed, entry: Entry, spec: Mapping[str, Any]
+) -> tuple[dict[str, Any], Ledger]:
+    """The object to create, or the merge patch of the record, that adds `entry`; and what to remember once the server
+    has kept it, but for the version. The newest is kept whatever its size.
+
+    The ledger is the same as `ledger_of` the server's answer, for every write is preconditioned on the version it was
+    made from; but without reading a record of up to 64 KiB again after each decision.
+    """
     number = f"{max((int(key) for key in ledger.pages if key.isdecimal()), default=0) + 1:08}"
     pages = {**({} if ledger.foreign else ledger.pages), number: Page(len(encode(entry)), entry.spec)}
     sizes = {**({} if ledger.foreign else ledger.specs), entry.spec: len(encode(spec))}
@@ -97,7 +104,7 @@ def appended(ledger: Ledger, seen: Observed, entry: Entry, spec: Mapping[str, An
     meta: dict[str, Any] = {"resourceVersion": ledger.version} if ledger.version else {}
     if not ledger.version or ledger.foreign:
         meta |= {"ownerReferences": [owner(seen)]}
-    return {
+    body = {
         "apiVersion": DECISION_RECORDS.api_version,
         "kind": DECISION_RECORDS.kind,
         "metadata": {
@@ -108,27 +115,8 @@ def appended(ledger: Ledger, seen: Observed, entry: Entry, spec: Mapping[str, An
         "decisions": {**decisions, number: plain(entry)},
         "specs": specs,
     }
-
-
-def after(ledger: Ledger, entry: Entry, body: Mapping[str, Any], version: str) -> Ledger:
-    """What to remember once the server has kept `body`, which `appended` made of these, as `version`.
-
-    The same as `ledger_of` its answer, for every write is preconditioned on the version it was made from; but without
-    reading a record of up to 64 KiB again after each decision.
-    """
-    pages = {} if ledger.foreign else dict(ledger.pages)
-    specs = {} if ledger.foreign else dict(ledger.specs)
-    for number, decision in body["decisions"].items():
-        if decision is None:
-            pages.pop(number, None)
-        else:
-            pages[number] = Page(len(encode(entry)), entry.spec)
-    for key, spec in body["specs"].items():
-        if spec is None:
-            specs.pop(key, None)
-        else:
-            specs[key] = len(encode(spec))
-    return Ledger(version=version, last=entry.after, pages=pages, specs=specs)
+    kept = {key: size for key, size in sizes.items() if key in named}
+    return body, Ledger(last=entry.after, pages=pages, specs=kept)
 
 
 def _bytes(pages: Mapping[str, Page], sizes: Mapping[str, int]) -> int:
