@@ -84,16 +84,6 @@ def _text(told: list[tuple[str, str]]) -> str:
     return "; ".join(f"{reason}: {message}" if several else message for reason, message in told)
 
 
-class _Made(msgspec.Struct, frozen=True):
-    """An Event as it is sent."""
-
-    name: str
-    namespace: str
-    event: Object
-    at: str
-    times: int
-
-
 class _Lane:
     """Events of some objects that wait for one sender. `open` are those that others may still join, by uid."""
 
@@ -207,7 +197,8 @@ class Recorder:
 
     # --- making -----------------------------------------------------------------------------------
 
-    def _made(self, note: _Note) -> _Made:
+    def _made(self, note: _Note) -> Object:
+        """The Event as it is sent."""
         message, involved, type, reason = note.text, note.involved, note.type, note.reason
         window = int(note.since.timestamp() // self._window)
         told = "\0".join((involved["uid"], type, reason, message, self._component, str(window)))
@@ -218,7 +209,7 @@ class Recorder:
         own: dict[str, Any] = {"name": name, "namespace": namespace}
         if note.annotations:
             own["annotations"] = note.annotations
-        event = {
+        return {
             "apiVersion": "v1",
             "kind": "Event",
             "metadata": own,
@@ -233,16 +224,15 @@ class Recorder:
             "lastTimestamp": timestamp(note.at),
             "count": note.times,
         }
-        return _Made(name, namespace, event, timestamp(note.at), note.times)
 
     # --- sending ----------------------------------------------------------------------------------
 
-    async def _send(self, note: _Made) -> None:
+    async def _send(self, event: Object) -> None:
         """Send one event, with a few attempts; what cannot be sent is dropped and said."""
         error: Exception | None = None
         for attempt in range(ATTEMPTS):
             try:
-                await self._put(note)
+                await self._put(event)
             except (Throttled, Unavailable) as failed:
                 error = failed
                 after = failed.after if isinstance(failed, Throttled) else None
@@ -252,34 +242,34 @@ class Recorder:
                 error = refused  # for example: the namespace is being deleted
                 break
             except Exception as defect:
-                log.exception("an event could not be sent", name=note.name)
+                log.exception("an event could not be sent", name=event["metadata"]["name"])
                 error = defect
                 break
             else:
                 return
-        self._drop(str(error), str(note.event["reason"]))
+        self._drop(str(error), str(event["reason"]))
 
-    async def _put(self, note: _Made) -> None:
-        key = note.namespace, note.name
+    async def _put(self, event: Object) -> None:
+        namespace, name = key = event["metadata"]["namespace"], event["metadata"]["name"]
         count = self._counts.get(key)
         if count is None:
             try:
-                await self._kube.create(EVENTS, note.namespace, note.event)
+                await self._kube.create(EVENTS, namespace, event)
             except AlreadyExists:
                 # A predecessor of this process, or a write of ours whose answer was lost.
-                there = await self._kube.get(EVENTS, note.namespace, note.name)
+                there = await self._kube.get(EVENTS, namespace, name)
                 count = int(there.get("count") or 1)
             else:
-                self._remember(key, note.times)
+                self._remember(key, event["count"])
                 return
         try:
-            change = {"count": count + note.times, "lastTimestamp": note.at}
-            await self._kube.patch(EVENTS, note.namespace, note.name, change)
+            change = {"count": count + event["count"], "lastTimestamp": event["lastTimestamp"]}
+            await self._kube.patch(EVENTS, namespace, name, change)
         except NotFound:
             # Events expire on the server. Then it is the first again.
-            await self._kube.create(EVENTS, note.namespace, note.event)
+            await self._kube.create(EVENTS, namespace, event)
             count = 0
-        self._remember(key, count + note.times)
+        self._remember(key, count + event["count"])
 
     def _remember(self, key: tuple[str, str], count: int) -> None:
         self._counts[key] = count
