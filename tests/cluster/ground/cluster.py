@@ -18,7 +18,7 @@ from rollout.runtime.clock import SystemClock
 from tests.cluster.ground import cgroups, registry, remains
 from tests.cluster.ground.api import Api
 from tests.cluster.ground.commands import Failed
-from tests.cluster.ground.images import import_archive
+from tests.cluster.ground.images import import_archive, tag_image
 from tests.cluster.ground.keeper import Mark
 from tests.cluster.ground.needs import ROOT
 from tests.cluster.ground.node import HIDDEN
@@ -50,6 +50,10 @@ class Cluster(Api):
     def import_image(self, archive: Path) -> None:
         """The images of a tar archive (docker save, or OCI layout), for pods with imagePullPolicy Never or IfNotPresent."""
         import_archive(archive.resolve(), self.inside("--mount"))
+
+    def tag_image(self, image: str, name: str) -> None:
+        """Another name for an image that is there."""
+        tag_image(image, name, self.inside("--mount"))
 
     def inside(self, *namespaces: str) -> list[str]:
         """The beginning of a command line that runs in these namespaces of the node (nsenter's words for them)."""

@@ -74,6 +74,12 @@ def import_archive(archive: Path, within: Sequence[str] = ()) -> None:
     run(*within, "ctr", f"--address={SOCKET}", "--namespace=k8s.io", "images", "import", archive, timeout=600)
 
 
+def tag_image(image: str, name: str, within: Sequence[str] = ()) -> None:
+    """Give an image that is there another name, which may be taken."""
+    ctr = ("ctr", f"--address={SOCKET}", "--namespace=k8s.io")
+    run(*within, *ctr, "images", "tag", "--force", image, name)
+
+
 def _folders(archive: tarfile.TarFile, paths: Sequence[str]) -> None:
     parents = {parent for path in paths for parent in Path(path.lstrip("/")).parents if parent != Path()}
     for folder in sorted(parents):

@@ -136,14 +136,16 @@ def test_every_shell_block_is_bash(page, tmp_path):
 
 
 def test_values_that_helm_is_given_are_values_of_the_chart():
-    values = yaml.safe_load((ROOT / "charts/surefoot/values.yaml").read_text())
+    charts = ("surefoot", "surefoot-crds")
+    values = {one: yaml.safe_load((ROOT / f"charts/{one}/values.yaml").read_text()) for one in charts}
     for page in OPERATORS:
-        for name in re.findall(r"--set '?([\w.]+)=", text_of(page)):
-            at = values
-            for part in name.split("."):
-                assert isinstance(at, dict), (page, name)
-                assert part in at, (page, name)
-                at = at[part]
+        for line in text_of(page).replace("\\\n", "").splitlines():
+            for name in re.findall(r"--set '?([\w.]+)=", line):
+                at = values[charts["charts/surefoot-crds" in line]]
+                for part in name.split("."):
+                    assert isinstance(at, dict), (page, name)
+                    assert part in at, (page, name)
+                    at = at[part]
 
 
 # --- YAML ---------------------------------------------------------------------------------------------
