@@ -120,6 +120,13 @@ def appended(
 
 
 def _bytes(pages: Mapping[str, Page], sizes: Mapping[str, int]) -> int:
-    """The size of a record without what only older decisions name."""
+    """The size of a record's decisions and specs as JSON, without what only older decisions name."""
     named = {page.spec for page in pages.values()}
-    return sum(page.size for page in pages.values()) + sum(sizes[key] for key in named if key in sizes)
+    decisions = {number: page.size for number, page in pages.items()}
+    specs = {key: sizes[key] for key in named if key in sizes}
+    return _object_bytes(decisions) + _object_bytes(specs)
+
+
+def _object_bytes(sizes: Mapping[str, int]) -> int:
+    """The size of a JSON object of plain names, by the sizes of its values: {"name":value,"name":value}."""
+    return 1 + sum(len(name) + 4 + size for name, size in sizes.items())

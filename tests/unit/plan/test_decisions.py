@@ -131,7 +131,16 @@ def test_a_record_of_big_decisions_stays_within_its_bytes() -> None:
         seen = snapshot({"setWeight": number}, *steps)
         raw = written(seen, raw, moved(step=number))
     assert 1 < len(raw["decisions"]) < 40
-    assert len(encode(raw["decisions"])) + len(encode(raw["specs"])) <= MAX_BYTES * 1.05
+    assert len(encode(raw["decisions"])) + len(encode(raw["specs"])) <= MAX_BYTES
+
+
+@pytest.mark.parametrize("length", range(1000, 1200, 10))
+def test_the_names_of_many_decisions_count_as_well(length: int) -> None:
+    raw: dict[str, Any] = {}
+    for number in range(MAX_DECISIONS):
+        raw = written(snapshot(), raw, moved(step=number, hold="x" * length))
+        assert len(encode(raw["decisions"])) + len(encode(raw["specs"])) <= MAX_BYTES
+    assert len(raw["decisions"]) > 10
 
 
 def test_the_newest_decision_is_kept_though_it_is_too_big() -> None:
