@@ -26,7 +26,7 @@ from rollout.api.resources import (
     NETWORK_POLICIES,
     Resource,
 )
-from rollout.errors import ApiError, ConfigError, Conflict, InvalidSpec, NotFound, SurefootError
+from rollout.errors import ApiError, ConfigError, Conflict, Forbidden, InvalidSpec, NotFound, SurefootError
 from rollout.runtime.client import HttpKube
 from rollout.runtime.clock import Clock, SystemClock
 from rollout.runtime.config import Connection, in_cluster_possible, load
@@ -39,21 +39,34 @@ MADE = (ENVOY_FILTERS, BACKEND_TRAFFIC_POLICIES, NETWORK_POLICIES)
 async def reap(kube: Kube, clock: Clock) -> list[tuple[Delete, str]]:
     """One look at the server: delete what is expired or nobody's, and say what and why.
 
-    What cannot be deleted keeps nothing else from it: the first ApiError is raised when all was tried.
+    What cannot be listed or deleted keeps nothing else from it: the first ApiError is raised when all was tried.
     """
-    return await clear(kube, clock, await left(kube))
+    objects, refused = await left(kube)
+    found = await clear(kube, clock, objects)
+    if refused is not None:
+        raise refused
+    return found
 
 
-async def left(kube: Kube, namespaces: Sequence[str] = ()) -> list[tuple[Resource, Object]]:
-    """What faults have made and not taken away yet, whether it should be there or not: in `namespaces`, or in all."""
+async def left(
+    kube: Kube, namespaces: Sequence[str] = ()
+) -> tuple[list[tuple[Resource, Object]], Forbidden | None]:
+    """What faults have made and not taken away yet, whether it should be there or not: in `namespaces`, or in all.
+
+    And why some of it could not be looked at, if it may not be: who may not read a kind has made nothing of it.
+    """
     objects: list[tuple[Resource, Object]] = []
+    refused = None
     for resource, namespace in product(MADE, namespaces or (None,)):
         try:
             page = await kube.list(resource, namespace, labels=RUN_LABEL)
         except NotFound:
             continue  # no Istio, or no Envoy Gateway here
+        except Forbidden as error:
+            refused = refused or error
+            continue
         objects += [(resource, one) for one in page.items]
-    return objects
+    return objects, refused
 
 
 async def clear(

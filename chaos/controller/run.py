@@ -95,6 +95,7 @@ class ChaosController:
         self._validated: dict[Key, tuple[str, int, tuple[Problem, ...]]] = {}
         self._admission = asyncio.Lock()
         self._stirred = asyncio.Event()
+        self._refused = ""
         self.runner: Runner[Key] = Runner(
             "chaos run",
             self.reconcile,
@@ -241,18 +242,13 @@ class ChaosController:
 
     async def _reap_forever(self) -> None:
         await self._clock.sleep(FIRST_REAP_SECONDS)
-        complaint = ""
         while True:
             self._stirred.clear()
             quiet = False
             try:
                 quiet = not await self.reap() and not self._under_way()
-                complaint = ""
             except ApiError as error:
-                # What is not granted stays so for long: the same again is said quietly.
-                say = log.debug if str(error) == complaint else log.warning
-                say("could not look for what faults left behind", error=str(error))
-                complaint = str(error)
+                log.warning("could not look for what faults left behind", error=str(error))
             except Exception:
                 log.exception("the chaos reaper failed")
             await self._clock.sleep(REAP_SECONDS)
@@ -273,7 +269,12 @@ class ChaosController:
 
     async def reap(self) -> bool:
         """Delete what faults have left behind, as the server itself has it now. Whether there is anything of a fault."""
-        objects = await left(self._kube, self._namespaces)
+        objects, refused = await left(self._kube, self._namespaces)
+        if refused is not None:
+            # What is not granted stays so for long: the same again is said quietly.
+            say = log.debug if str(refused) == self._refused else log.warning
+            say("could not look for what faults left behind", error=str(refused))
+        self._refused = str(refused or "")
         for delete, why in await clear(self._kube, self._clock, objects, self._namespaces):
             log.warning("removed what a fault left behind", object=delete.name, why=why)
         return bool(objects)

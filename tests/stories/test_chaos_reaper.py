@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 
 from chaos.controller.run import QUIET_REAP_SECONDS, REAP_SECONDS, ChaosController
+from rollout.api.resources import ENVOY_FILTERS, Resource
 from tests.stories.chaos_objects import chaos_run, deployment, opted_in
 from tests.stories.test_chaos_crashes import chaos
 from tests.stories.world import World
 
 
+@pytest.mark.parametrize("denied", [set(), {ENVOY_FILTERS}], ids=["granted", "not granted"])
 def test_the_reaper_asks_nothing_while_there_is_no_run_and_comes_when_there_is_one(
-    monkeypatch: pytest.MonkeyPatch,
+    denied: set[Resource], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[float] = []
     real = ChaosController.reap
@@ -23,6 +25,7 @@ def test_the_reaper_asks_nothing_while_there_is_no_run_and_comes_when_there_is_o
     monkeypatch.setattr(ChaosController, "reap", noted)
 
     async def story(world: World) -> None:
+        world.faults.denied |= denied
         await world.clock.sleep(QUIET_REAP_SECONDS)
         assert len(looks) == 1, "soon after the start, and then no more"
         await world.clock.sleep(3 * QUIET_REAP_SECONDS)

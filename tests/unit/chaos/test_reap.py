@@ -26,10 +26,13 @@ class Server:
         self.deleted: list[tuple[Resource, str, str, str]] = []
         self.vanish = False
         self.forbidden = ""
+        self.hidden: Resource | None = None
         self.namespaces: tuple[str, ...] = ()
         """Where the reaper may look; () = everywhere."""
 
     async def list(self, resource: Resource, namespace: str | None = None, *, labels: str = "") -> ListPage:
+        if resource is self.hidden:
+            raise Forbidden(f"no {resource.plural} for you")
         if resource not in self.objects:
             raise NotFound("the server could not find the requested resource")
         assert labels == ("" if resource is CHAOS_RUNS else RUN_LABEL)
@@ -102,7 +105,8 @@ async def test_in_some_namespaces_only_these_are_looked_at_and_another_ones_run_
     others = [made("old", OLD), made("others", NEW, run="in a namespace that we do not see"), elsewhere]
     server = Server({ENVOY_FILTERS: others, NETWORK_POLICIES: [], CHAOS_RUNS: [RUN]})
     server.namespaces = ("shop",)
-    found = await left(server, server.namespaces)  # type: ignore[arg-type]
+    found, refused = await left(server, server.namespaces)  # type: ignore[arg-type]
+    assert refused is None
     done = await clear(server, Clock(), found, server.namespaces)  # type: ignore[arg-type]
     assert [f"{delete.name}: {why}" for delete, why in done] == ["old: its lease is over"]
     with pytest.raises(Forbidden):
@@ -151,3 +155,11 @@ async def test_outside_a_cluster_it_wants_to_be_told_which_one(
     assert await main([]) == 2
     assert "--context" in capsys.readouterr().err
     assert await main(["--every", "soon"]) == 2
+
+
+async def test_a_kind_that_may_not_be_read_is_said_and_keeps_nothing_else_from_being_deleted() -> None:
+    server = Server({NETWORK_POLICIES: [made("policy", OLD)], CHAOS_RUNS: [RUN]})
+    server.hidden = ENVOY_FILTERS
+    with pytest.raises(Forbidden, match="no envoyfilters for you"):
+        await reaped(server)
+    assert server.deleted == [(NETWORK_POLICIES, "shop", "policy", "uid-policy")]
