@@ -32,7 +32,7 @@ ABOUT = {
     "idle": "Rollouts at rest",
 }
 WORDS = (
-    "etcd, kube-apiserver and kube-controller-manager 1.34 with RBAC and an audit log, our controller with the",
+    "etcd 3.6, kube-apiserver and kube-controller-manager 1.34 with RBAC and an audit log, our controller with the",
     "chart's roles, and a stand-in that turns pods Ready at once, all on this machine. A canary has 3 replicas, Istio",
     "subsets, and the steps 20, pause 2 s, 50, analysis of three samples a second apart; its old pods stay. Requests",
     "are counted in the audit log, watches left out; kube-controller-manager's own bound on requests is lifted.",
@@ -40,7 +40,7 @@ WORDS = (
     "its pods, their status, that of their ReplicaSet, and the endpoints of their Service. Ours that no safe way",
     "saves are about 29: six decisions, each recorded before it is carried out, and seven times the status that",
     "says so; four moves of traffic and two bindings; three sizes of the ReplicaSet; a run with its three samples.",
-    "The rest are Events, which other programs read one by one: they are told together only in a crowd.",
+    "The rest are Events: in a crowd they keep back for five seconds, and those of one object are told together.",
     '"Today" is what issue 5 says that users run, measured on two such cores. Goals are from that issue.',
 )
 SMALL, LARGE = (1, 100), 300
