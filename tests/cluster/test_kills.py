@@ -3,8 +3,9 @@
 A proxy before the API counts the controller's writes and kills it at the n-th, before it is passed on or before it is
 answered; it is started again at once. In each release every twelfth write is struck, and four releases begin at four
 different ones, so that every third of some thirty writes is, by replica share, over an HTTPRoute, and blue/green. (The
-first five writes of a new controller say that it has the turn: one that is killed more often gets nowhere.) With SUREFOOT_EVERY_KILL=true every write has two releases of its own, one for
-each moment, until a release is over before its write comes.
+first five writes of a new controller say that it has the turn: one that is killed more often gets nowhere.) With
+SUREFOOT_EVERY_KILL=true every write has two releases of its own, one for each moment, until a release is over before
+its write comes.
 """
 
 from __future__ import annotations
