@@ -34,6 +34,10 @@ def test_a_right_run_has_no_problem_and_no_warning():
     assert warnings(run()) == []
 
 
+def test_a_fault_in_a_route_has_no_problem():
+    assert told(run(fault(httpLatency={"delay": "1s", "httpRoute": {"name": "web", "rule": "all"}}))) == []
+
+
 def test_every_kind_of_fault_has_a_family():
     assert set(FAMILY) == set(FAULT_KINDS)
 
@@ -73,6 +77,21 @@ def test_every_kind_of_fault_has_a_family():
         ),
         (run(fault(httpLatency={"delay": ""})), "spec.steps[0].faults[0].httpLatency.delay", "how long"),
         (run(fault(httpLatency={"delay": "x"})), "spec.steps[0].faults[0].httpLatency.delay", "duration"),
+        (
+            run(fault(httpLatency={"delay": "1s", "httpRoute": {"rule": "all"}})),
+            "spec.steps[0].faults[0].httpLatency.httpRoute.name",
+            "",
+        ),
+        (
+            run(fault(httpAbort={"httpRoute": {"name": ""}})),
+            "spec.steps[0].faults[0].httpAbort.httpRoute.name",
+            "the HTTPRoute whose requests are meant",
+        ),
+        (
+            run(fault(httpAbort={"port": 80, "httpRoute": {"name": "web"}})),
+            "spec.steps[0].faults[0].httpAbort.port",
+            "a route knows none",
+        ),
         (
             run(fault(podDelete={"interval": "1s"}), duration="1h"),
             "spec.steps[0].faults[0].podDelete.interval",
