@@ -25,6 +25,7 @@ import yaml
 
 from rollout.api.crds import crds
 from tests.cluster.control_plane import Missing, control_plane
+from tests.cluster.ground.needs import built
 from tests.conformance.answers import MANAGER_FLAGS
 from tests.conformance.examples import MESH
 from tests.conformance.exchanges.play import connect, new_namespace
@@ -56,9 +57,11 @@ class Result:
 
 @pytest.fixture(scope="session")
 def kubectl_binary() -> str:
-    found = shutil.which("kubectl")
-    if found is None:
-        pytest.skip("there is no kubectl on PATH")
+    """The user's, or else the one that was built for the cluster tests."""
+    kubernetes = built("get_kubernetes.sh")
+    found = shutil.which("kubectl") or (kubernetes and str(kubernetes / "kubectl"))
+    if not found:
+        pytest.skip("there is no kubectl on PATH, and none was built (tools/get_kubernetes.sh)")
     return found
 
 

@@ -23,7 +23,9 @@ def family(kubectl):
 
 def test_delete_reports_and_waits_until_the_object_is_gone(kubectl):
     kubectl("create", "-f", "-", stdin=config_map())
-    assert kubectl("delete", "cm", "settings").out == 'configmap "settings" deleted\n'
+    deleted = 'configmap "settings" deleted'
+    of_1_34 = f"{deleted} from {kubectl.namespace} namespace"
+    assert kubectl("delete", "cm", "settings").out.removesuffix("\n") in {deleted, of_1_34}
     assert "NotFound" in kubectl("delete", "cm", "settings", code=1).err
     assert kubectl("delete", "cm", "settings", "--ignore-not-found").out == ""
 
