@@ -55,6 +55,11 @@ def leader(cluster: AnyCluster) -> dict[str, Any] | None:
     return next((one for one in pods(cluster) if holder.startswith(one["metadata"]["name"])), None)
 
 
+def terms(cluster: AnyCluster) -> int:
+    """How often the Lease has gone over to another one."""
+    return int(cluster.get("lease", LEASE_NAME, "-n", NAMESPACE)["spec"]["leaseTransitions"])
+
+
 def asked(audit: Path, since: int = 0, account: str = ACCOUNT) -> list[dict[str, Any]]:
     """What the controllers (or another account) have asked of the API, in the order in which it came.
 

@@ -36,26 +36,31 @@ NOT_MADE = frozenset({"CustomResourceDefinition", "APIService", "Event"})
 GROUPS = ("argoproj.io", "surefoot.dev")
 
 
-@pytest.fixture
-def ground(own_cluster: Cluster, tmp_path: Path) -> Iterator[Cluster]:
-    """Nothing of ours but the images, under the names of two versions; nothing of ours afterwards."""
+@pytest.fixture(scope="module")
+def stocked(own_cluster: Cluster) -> Cluster:
+    """The images, under the names of two versions."""
     if lacks := chart.missing():
         pytest.skip("; ".join(lacks))
     if (images := archives(("controller", "demo"))) is None:
         pytest.skip("images have not been built: python -m tools.images controller demo")
     for archive in images:
         own_cluster.import_image(archive)
-    own_cluster.tag_image(
-        f"docker.io/surefoot/controller:{version()}", f"docker.io/surefoot/controller:{NEWER}"
-    )
+    image = "docker.io/surefoot/controller"
+    own_cluster.tag_image(f"{image}:{version()}", f"{image}:{NEWER}")
+    return own_cluster
+
+
+@pytest.fixture
+def ground(stocked: Cluster, tmp_path: Path) -> Iterator[Cluster]:
+    """Nothing of ours but an empty namespace, before and afterwards."""
     made = ("create", "namespace", chart.NAMESPACE, "--dry-run=client", "-o", "yaml")
-    own_cluster.kubectl("apply", "-f", "-", stdin=own_cluster.kubectl(*made))
+    stocked.kubectl("apply", "-f", "-", stdin=stocked.kubectl(*made))
     for what in ("serviceaccount/default", "configmap/kube-root-ca.crt"):
-        own_cluster.kubectl("wait", "-n", chart.NAMESPACE, "--for=create", what, "--timeout=240s")
-    clear(own_cluster)
+        stocked.kubectl("wait", "-n", chart.NAMESPACE, "--for=create", what, "--timeout=240s")
+    clear(stocked)
     shutil.copytree(ROOT / "charts", tmp_path / "charts")
-    yield own_cluster
-    clear(own_cluster)
+    yield stocked
+    clear(stocked)
 
 
 def clear(cluster: Cluster) -> None:
@@ -141,7 +146,7 @@ async def test_an_upgrade_and_a_rollback_in_mid_canary_lose_no_request_and_no_tw
             service(), rollout({"canary": {"maxSurge": 1, "maxUnavailable": 0, "steps": steps}}, version="v1")
         )
         await releases.phase("Healthy")
-        since = ground.audit.stat().st_size
+        since, terms = ground.audit.stat().st_size, chart.terms(ground)
         async with Load(f"http://{releases.address(APP)}/").running() as load:
             await load.begun("v1")
             await releases.release("v2")
@@ -166,13 +171,14 @@ async def test_an_upgrade_and_a_rollback_in_mid_canary_lose_no_request_and_no_tw
             await releases.phase("Healthy", step=3)
             await load.answered_by("v2")
         assert load.lost == {}
-        wrote = chart.turns(ground.audit, namespace, since)
+        wrote, terms = chart.turns(ground.audit, namespace, since), chart.terms(ground) - terms
         assert len(wrote) >= 3, f"each version has acted: {wrote}"
-        assert len(wrote) == len(set(wrote)), f"one after the other: {wrote}"
+        assert len(wrote) - 1 <= terms, f"nobody acts but who leads, in {terms} new terms: {wrote}"
         await releases.seen.complete()
         assert releases.seen.broken() == []
 
         # Uninstalled: what users have made stays, and what the controller has made for them.
+        await releases.until(lambda: len(serving(releases)) == 2, "v1's pods go")
         pods = serving(releases)
         await page.run("Uninstalling", "helm uninstall")
         nothing_left(ground, before)
@@ -180,7 +186,6 @@ async def test_an_upgrade_and_a_rollback_in_mid_canary_lose_no_request_and_no_tw
         await releases.seen.complete()
         assert releases.sizes() == {"v1": 0, "v2": 2}
         assert releases.status()["phase"] == "Healthy"
-        assert len(pods) == 2
         assert serving(releases) == pods
 
 
@@ -251,10 +256,11 @@ async def test_a_new_installation_adopts_what_was_kept_and_undoes_the_chaos_that
         chart.ready(ground)
         await releases.until(lambda: not releases.seen.store[CHAOS_RUNS], "the run is undone, and gone")
         assert replicas(releases) == 2
+        await releases.seen.complete()
+        assert serving(releases) == pods, "none was started again"
         await releases.release("v2")
         await releases.until(lambda: releases.sizes() == {"v1": 0, "v2": 2}, "v2 is released")
         await releases.phase("Healthy", step=1)
-        assert not serving(releases) & pods, "they served until v2 did"
 
         await page.run("Uninstalling", "chaos halt")
         await page.run("Uninstalling", "helm uninstall")
