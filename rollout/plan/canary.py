@@ -111,7 +111,7 @@ class _Canary:
         if sets.new is not None and delay is not None and self._live.at(0):
             gone, when = retire_older(self._draft, (sets.new,), delay=delay)
             deadlines |= when
-            if gone:
+            if gone and self._has_pods(sets.stable):  # else its pods are the last that there are
                 canary_target = stable_hash
                 replicas |= gone
         if canary_target != sets.hash or wanted(sets.new) == 0:

@@ -163,6 +163,39 @@ CASES: dict[str, Scenario] = {
     "seed 595: aborted, and then promoted in full": _routed(
         {"setWeight": 10}, {"pause": {}}, commands=(Command(40.0, "abort"), Command(68.0, "promote-full"))
     ),
+    "seed 7310372: aborted, and the canary left by its time as the last version with ready pods": Scenario(
+        seed=7310372,
+        style="hosts",
+        strategy=canary(
+            {"setWeight": 40},
+            {"setWeight": 20},
+            {
+                "analysis": {
+                    "templates": [{"templateName": "success-rate"}],
+                    "args": [{"name": "service-name", "value": "web"}],
+                }
+            },
+            {"setCanaryScale": {"matchTrafficWeight": True}},
+            trafficRouting={"istio": {"virtualService": {"name": "web-vs", "routes": ["primary"]}}},
+            canaryService="web-canary",
+            stableService="web-stable",
+            scaleDownDelaySeconds=0,
+            scaleDownDelayRevisionLimit=1,
+        ),
+        replicas=2,
+        spec={"progressDeadlineSeconds": 60, "progressDeadlineAbort": True},
+        pods={
+            "web:v1": {"crashes_after": 5.0, "restarts_in": 1000.0},
+            "web:v2": {"ready_in": 2.0, "stops_in": 0.0},
+        },
+        commands=(
+            Command(10.52, "image", "web:v2"),
+            Command(11.09, "weights", 30),
+            Command(129.99, "kill-pods"),
+            Command(179.14, "image", "web:v3"),
+        ),
+        gateway=0.3,
+    ),
     "seed 2454: two controllers, one shrank the set that the other bound a Service to": BACK_BY_ONE_PERCENT,
     "seed 2454, in another order": replace(BACK_BY_ONE_PERCENT, seed=1),
 }
