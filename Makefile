@@ -38,7 +38,7 @@ test-cluster: cluster-tools  ## the tests on a real Kubernetes without Docker (C
 	CLUSTER=$(or $(CLUSTER),own) $(BIN)/pytest -n 0 -m cluster tests/cluster
 
 conformance: cluster-tools  ## the sandbox's API server and a real kube-apiserver, asked the same
-	$(BIN)/pytest -n 0 -m cluster tests/conformance
+	$(BIN)/pytest -n 2 --dist loadfile -m cluster tests/conformance
 
 helm:  ## build helm into the user's cache, unless it is there (needs Go; a minute)
 	@tools/get_helm.sh >/dev/null

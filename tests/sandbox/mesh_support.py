@@ -18,7 +18,6 @@ from rollout.sandbox.mesh.names import proxy_url
 from rollout.sandbox.mesh.push import Pusher
 from rollout.sandbox.mesh.render import Rendered, render
 
-
 REST = 0.01
 """Seconds between two calls of one client under `load`."""
 
