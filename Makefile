@@ -29,7 +29,7 @@ format: $(STAMP)  ## format the code and apply safe fixes
 	$(BIN)/ruff check --fix .
 
 test: $(STAMP) prometheus  ## install what the tests need, and run them
-	$(BIN)/pytest -n 4 -m "not slow and not cluster"  # twice the cores: many tests wait for processes
+	$(BIN)/pytest -n 4 --dist worksteal -m "not slow and not cluster"  # twice the cores: many tests wait for processes
 
 cluster-tools: $(STAMP) prometheus  ## get what the next one needs: packages, Kubernetes, images (root, Go; ten minutes once)
 	@tools/get_cluster.sh $(BIN)/python
