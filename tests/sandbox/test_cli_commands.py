@@ -51,6 +51,7 @@ class World:
     def __init__(self, kubeconfig: str, namespace: str) -> None:
         self.kubeconfig, self.namespace = kubeconfig, namespace
         self.kube = SyncKube(config.load(kubeconfig=kubeconfig))
+        self.started: list[subprocess.Popen[str]] = []
         self.kube.create(NAMESPACES, None, {"metadata": {"name": namespace}})
 
     def put(self, resource, obj, uid=""):
@@ -95,15 +96,26 @@ class World:
 
     def process(self, *words, **options):
         command = [sys.executable, "-m", "rollout.cli.main", *self.arguments(*words)]
-        return subprocess.Popen(command, text=True, **options)
+        process = subprocess.Popen(command, text=True, **options)
+        self.started.append(process)
+        return process
+
+    def close(self):
+        """Whatever a test has started ends with it, also when it has failed."""
+        for process in self.started:
+            process.kill()
+            process.wait()
+        self.kube.close()
 
 
 @pytest.fixture
 def empty(kubeconfig: str, request: pytest.FixtureRequest) -> Iterator[World]:
     name = re.sub("[^a-z0-9]+", "-", request.node.name.lower())[-50:].strip("-")
     made = World(kubeconfig, name)
-    yield made
-    made.kube.close()
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 @pytest.fixture

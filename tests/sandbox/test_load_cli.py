@@ -65,9 +65,13 @@ async def test_however_it_ends_no_process_is_left(number: signal.Signals, code: 
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        await until(lambda: server.requests > 10, "the load goes on")
-        assert processes_naming(mark) != []
-        process.send_signal(number)
-        async with asyncio.timeout(PATIENCE):
-            assert await process.wait() == code
+        try:
+            await until(lambda: server.requests > 10, "the load goes on")
+            assert processes_naming(mark) != []
+            process.send_signal(number)
+            async with asyncio.timeout(PATIENCE):
+                assert await process.wait() == code
+        finally:
+            if process.returncode is None:
+                process.kill()
         await until(lambda: processes_naming(mark) == [], "nothing is left")
