@@ -150,17 +150,19 @@ class Load(Flow):
         return found
 
     async def _request(self) -> str:
+        # A request that was sent before `begun` may fail after it: it counts where it began.
+        answers, lost = self.answers, self.lost
         try:
             async with self._session.get(self._url, headers=self._headers) as answer:
                 await answer.read()
                 version = answer.headers.get("x-version", "")
                 if version:
-                    self.answers[version, answer.status] += 1
+                    answers[version, answer.status] += 1
                 else:
-                    self.lost[f"HTTP {answer.status}"] += 1
+                    lost[f"HTTP {answer.status}"] += 1
                 return version
         except (aiohttp.ClientError, TimeoutError) as error:
-            self.lost[f"{type(error).__name__}: {error}"] += 1
+            lost[f"{type(error).__name__}: {error}"] += 1
             return ""
 
 

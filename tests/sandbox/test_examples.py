@@ -61,6 +61,7 @@ EXAMPLES: Mapping[str, str] = {
     "rollout-kind.yaml": HERE,
     "rollout-workloadref.yaml": HERE,
     "sandbox-images.yaml": HERE,
+    "admission/secrets-of-the-author.yaml": "../cluster/test_admission.py",
 }
 """File -> the module, seen from this directory, that applies it and waits for its outcome."""
 WITHOUT_SUFFIX = {"test_chaos_examples.py"}

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from rollout.api.meta import time_of
+from rollout.api.resources import PODS
 from rollout.cli.sandbox_parts import controller_command, our_crds
+from rollout.runtime.clock import SystemClock
+from rollout.runtime.kube import Object
 from rollout.sandbox.mesh.binary import envoy_path
 from rollout.sandbox.prometheus.install import find_prometheus
 from rollout.sandbox.supervisor import SandboxConfig, down, processes_of, status, up
 from tests.sandbox.release_support import (
     APP,
     GATE,
+    PATIENCE,
     Ground,
     Load,
     Said,
@@ -144,15 +151,27 @@ async def test_the_end_of_the_api_server_is_said_in_one_line(tmp_path: Path):
         assert said in looked.out
 
 
+def runs_since(moment: datetime, pod: Object) -> bool:
+    """Whether all containers of a pod are ready, and were started then or later."""
+    states = pod["status"]["containerStatuses"]
+    times = [time_of(((one.get("state") or {}).get("running") or {}).get("startedAt")) for one in states]
+    return all(one["ready"] for one in states) and all(one is not None and one >= moment for one in times)
+
+
 @pytest.mark.slow
 async def test_with_data_a_release_goes_on_in_the_next_sandbox_where_it_was(tmp_path: Path):
     config = msgspec.structs.replace(config_in(tmp_path), data=str(tmp_path / "data"))
     async with ended_by_its_api(config):
+        began = SystemClock().now().replace(microsecond=0)
         ground = Ground(config, up(config, lambda _line: None))
         async with world_in(ground, "shop") as world:
             assert world.step() == 1
             assert world.weight() == 40
             assert len(world.sizes()) == 2
+            # Until its node has started it again, a pod is on record as it was before, and nobody answers for it.
+            async with asyncio.timeout(PATIENCE):
+                while not all(runs_since(began, pod) for pod in (await world.kube.list(PODS, "shop")).items):
+                    await asyncio.sleep(0.2)
             load = Load(ground.sandbox.gateway, f"{APP}.shop")
             async with load.running():
                 await load.begun("v1", "v2")
