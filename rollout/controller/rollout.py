@@ -203,8 +203,8 @@ class RolloutController:
         version = await effects.apply(decision.actions, rollout, kube)
         saved = None
         if patch and not late:
-            now = await effects.patch_status(rollout, patch, version, kube)
-            saved = now if decision.again and not decision.actions else None
+            kept = await effects.patch_status(rollout, patch, version, kube)
+            saved = kept if decision.again and not decision.actions else None
         if not late:
             self._reports.done(key)
         self._tell(seen, decision.events)
