@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from rollout.api.analysis import Comparator, Metric, Phase
+from rollout.api.analysis import BAD, Comparator, Metric, Phase
 from rollout.core import expr
 from rollout.core.compare import Incomparable, compare, described
 from rollout.core.problem import shown
@@ -71,7 +71,7 @@ def _compared(
 ) -> tuple[Phase, str]:
     if warnings:
         return "Error", f"the answer may be incomplete: {'; '.join(warnings)}"
-    if verdict.phase in {"Failed", "Error", "Inconclusive"}:
+    if verdict.phase in BAD:
         return verdict.phase, verdict.message or f"the provider says {verdict.phase}"
     try:
         holds = compare(comparator, result)

@@ -15,6 +15,7 @@ import msgspec
 from analysis import lasting
 from analysis.lasting import Act
 from rollout.api.analysis import (
+    BAD,
     COMPLETED,
     AnalysisRun,
     AnalysisRunSpec,
@@ -34,7 +35,6 @@ DEFAULT_CONSECUTIVE_ERROR_LIMIT = 4
 _HEAVY = frozenset({"chaos", "loadTest"})
 """Providers that are not tried again by themselves after an Error: faults and load are done once, or as often as asked for."""
 DEFAULT_RETENTION = 10
-_WORST: tuple[Phase, ...] = ("Failed", "Error", "Inconclusive", "Successful")
 _COUNTERS = {"Successful": "successful", "Failed": "failed", "Inconclusive": "inconclusive", "Error": "error"}
 
 
@@ -378,7 +378,7 @@ def _status(
 
 def _worst(results: Sequence[MetricResult]) -> Phase:
     phases = {result.phase for result in results}
-    return next((phase for phase in _WORST if phase in phases), "Successful")
+    return next((phase for phase in BAD if phase in phases), "Successful")
 
 
 def _message(results: Sequence[MetricResult], phase: Phase) -> str:

@@ -11,7 +11,9 @@ from typing import Any, Literal
 from rollout.api.meta import ObjectMeta, View
 
 Phase = Literal["", "Pending", "Running", "Successful", "Failed", "Error", "Inconclusive"]
-COMPLETED: frozenset[str] = frozenset({"Successful", "Failed", "Error", "Inconclusive"})
+BAD: tuple[Phase, ...] = ("Failed", "Error", "Inconclusive")
+"""What an analysis can end as that is no pass, the worst first."""
+COMPLETED: frozenset[str] = frozenset({"Successful", *BAD})
 
 
 class KeyRef(View, frozen=True):

@@ -14,6 +14,7 @@ import structlog
 
 from rollout import effects
 from rollout.api import codec
+from rollout.api.analysis import BAD
 from rollout.api.features import FEATURES
 from rollout.api.meta import Key, ObjectMeta, key_of, metadata
 from rollout.api.resources import ANALYSIS_RUNS, CHAOS_SWITCHES, REPLICA_SETS, ROLLOUTS, Resource
@@ -299,7 +300,7 @@ def _aborted(rollout: Object | None) -> bool:
 
 
 def _ended_badly(run: Object | None) -> bool:
-    return ((run or {}).get("status") or {}).get("phase") in ("Failed", "Error", "Inconclusive")
+    return ((run or {}).get("status") or {}).get("phase") in BAD
 
 
 def _bare(raw: Object) -> Rollout:

@@ -8,12 +8,12 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from rollout.api.analysis import BAD
 from rollout.api.meta import map_of, maps_of, metadata
 from rollout.api.rollout import HASH_LABEL
 
 QUERIES = ("ResolvedPrometheusQuery", "query", "url")
 """Where a measurement's metadata says what was asked."""
-BAD = ("Failed", "Error", "Inconclusive")
 MAX_EVIDENCE = 5
 
 
