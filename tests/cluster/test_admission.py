@@ -15,7 +15,8 @@ import yaml
 
 from rollout.api import crds
 from tests.chart.support import ROOT, run
-from tests.cluster.control_plane import ControlPlane, Missing, control_plane, programs
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.planes import plane_or_skip
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
@@ -28,11 +29,7 @@ PATIENCE = 120.0
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """The policy, and two people who may write analyses: `reader` may get the Secret `metrics`, `author` none."""
-    try:
-        programs()
-    except Missing as missing:
-        pytest.skip(str(missing))
-    with control_plane(tmp_path_factory.mktemp("plane"), manager=False) as started:
+    with plane_or_skip(tmp_path_factory.mktemp("plane"), manager=False) as started:
         everything = [*crds.crds(), *yaml.safe_load_all(POLICY.read_text())]
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
         done = applied(started, "admin", namespace, *everything, groups=("system:masters",))

@@ -40,7 +40,8 @@ from rollout.api.resources import (
 from rollout.runtime.client import HttpKube
 from rollout.runtime.config import load
 from rollout.runtime.process import Supervisor
-from tests.cluster.control_plane import ControlPlane, Missing, control_plane, programs
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.planes import plane_or_skip
 
 Object = dict[str, Any]
 NAMESPACE = manifests.NAMESPACE
@@ -111,7 +112,7 @@ def chart_options() -> list[str]:
 
 @asynccontextmanager
 async def world(folder: Path) -> AsyncIterator[World]:
-    with control_plane(folder, manager_flags=MANAGER_FLAGS) as plane:
+    with plane_or_skip(folder, manager_flags=MANAGER_FLAGS) as plane:
         kube = HttpKube(load(kubeconfig=str(plane.kubeconfig())), field_manager="test", user_agent="test")
         try:
             await install_base(kube)
@@ -220,10 +221,6 @@ async def an_analysis_run_of_its_own(seen: World) -> None:
 async def test_releases_and_analysis_under_the_charts_roles_ask_for_nothing_that_is_not_granted(
     tmp_path: Path,
 ) -> None:
-    try:
-        programs()
-    except Missing as missing:
-        pytest.skip(str(missing))
     async with world(tmp_path) as seen:
         async with asyncio.TaskGroup() as group:
             group.create_task(a_canary_by_service_selectors(seen))

@@ -21,7 +21,8 @@ import yaml
 
 from rollout.api import crds
 from tests.chart.support import NAMESPACE, ROOT, of_kind, rendered, run
-from tests.cluster.control_plane import ControlPlane, Missing, control_plane, programs
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.planes import plane_or_skip
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 
@@ -33,11 +34,7 @@ ROUTES = ("virtualservices.networking.istio.io", "httproutes.gateway.networking.
 
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    try:
-        programs()
-    except Missing as missing:
-        pytest.skip(str(missing))
-    with control_plane(tmp_path_factory.mktemp("plane"), manager=False) as started:
+    with plane_or_skip(tmp_path_factory.mktemp("plane"), manager=False) as started:
         apply(started, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
         apply(started, *crds.crds())
         yield started

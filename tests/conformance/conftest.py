@@ -24,8 +24,8 @@ import pytest
 import yaml
 
 from rollout.api.crds import crds
-from tests.cluster.control_plane import Missing, control_plane
 from tests.cluster.ground.needs import built
+from tests.cluster.planes import plane_or_skip
 from tests.conformance.answers import MANAGER_FLAGS
 from tests.conformance.examples import MESH
 from tests.conformance.exchanges.play import connect, new_namespace
@@ -103,11 +103,8 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def kubernetes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    try:
-        with control_plane(tmp_path_factory.mktemp("kubernetes"), manager_flags=MANAGER_FLAGS) as plane:
-            yield Server("kubernetes", plane.kubeconfig())
-    except Missing as missing:
-        pytest.skip(str(missing))
+    with plane_or_skip(tmp_path_factory.mktemp("kubernetes"), manager_flags=MANAGER_FLAGS) as plane:
+        yield Server("kubernetes", plane.kubeconfig())
 
 
 @pytest.fixture(scope="session", params=SERVERS)
