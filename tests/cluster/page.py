@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import sys
 from pathlib import Path
 
 from tests.cluster.ground.api import AnyCluster, kubectl_path
-from tests.cluster.ground.needs import ROOT, required
+from tests.cluster.ground.needs import required
 from tests.pages import scripts
+from tests.shell import bash, with_rollout
 
 PATIENCE = 600.0
 """Seconds for a block."""
@@ -22,36 +21,19 @@ class Page:
         self._name, self._folder = name, folder
         programs = folder / "programs"
         programs.mkdir()
-        ours = programs / "rollout"
-        ours.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m rollout.cli.main "$@"\n')
-        ours.chmod(0o755)
-        path = (programs, kubectl_path().parent, required("get_helm.sh").parent, os.environ["PATH"])
+        ours = with_rollout(programs)
+        path = (kubectl_path().parent, required("get_helm.sh").parent, ours["PATH"])
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")},
+            **ours,
             "PATH": ":".join(map(str, path)),
-            "PYTHONPATH": str(ROOT),
             "KUBECONFIG": str(cluster.kubeconfig),
         }
 
     async def run(self, heading: str, holding: str = "") -> str:
         """The one block below this heading (that has these words in it), and what it said."""
         [text] = [one.text for one in scripts(self._name) if one.heading == heading and holding in one.text]
-        process = await asyncio.create_subprocess_exec(
-            "bash",
-            "-c",
-            f"set -euo pipefail\n{text}",
-            cwd=self._folder,
-            env=self._environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        try:
-            async with asyncio.timeout(PATIENCE):
-                out, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        assert process.returncode == 0, (heading, out.decode())
-        return out.decode()
+        script = ("-c", f"set -euo pipefail\n{text}")
+        code, said = await bash(*script, environment=self._environment, seconds=PATIENCE, folder=self._folder)
+        assert code == 0, (heading, said)
+        return said

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,6 @@ import pytest
 from tests.pages import scripts
 from tests.sandbox.release_support import (
     GATE,
-    ROOT,
     Ground,
     World,
     by_route,
@@ -24,6 +21,7 @@ from tests.sandbox.release_support import (
     template,
     world_in,
 )
+from tests.shell import bash, with_rollout
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 STEPS = ({"setWeight": 20}, {"analysis": GATE}, pause())
@@ -45,37 +43,16 @@ class Page:
     """Runs the page's blocks, one chapter after the other."""
 
     def __init__(self, world: World, folder: Path) -> None:
-        program = folder / "rollout"
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m rollout.cli.main "$@"\n')
-        program.chmod(0o755)
-        self._env = {
-            "PATH": f"{folder}:{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
-            "KUBECONFIG": world.ground.sandbox.kubeconfig,
-        }
+        self._env = {**with_rollout(folder), "KUBECONFIG": world.ground.sandbox.kubeconfig}
 
     async def run(self, chapter: str) -> str:
         """All blocks of a chapter as one script, and what it said."""
         text = "\n".join(one.text for one in scripts("operations.md") if one.heading == chapter and one.runs)
         assert text, chapter
-        process = await asyncio.create_subprocess_exec(
-            "bash",
-            "-c",
-            f"set -euo pipefail\n{text}",
-            env={**os.environ, **self._env},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        try:
-            async with asyncio.timeout(LONG):
-                out, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        assert process.returncode == 0, (chapter, out.decode())
-        return out.decode()
+        script = ("-c", f"set -euo pipefail\n{text}")
+        code, said = await bash(*script, environment={**os.environ, **self._env}, seconds=LONG)
+        assert code == 0, (chapter, said)
+        return said
 
 
 async def released(world: World, tag: str) -> None:

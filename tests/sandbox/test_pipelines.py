@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from tests.sandbox.release_support import (
     pause,
     template,
 )
+from tests.shell import bash, with_rollout
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
 LONG = 300.0
@@ -53,13 +52,9 @@ class Pipeline:
         folder = self._folder / verb
         programs = folder / "bin"
         programs.mkdir(parents=True, exist_ok=True)
-        program = programs / "rollout"
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m rollout.cli.main "$@"\n')
-        program.chmod(0o755)
         env = {
             **os.environ,
-            "PATH": f"{programs}:{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
+            **with_rollout(programs),
             "KUBECONFIG": self._kubeconfig,
             "SUREFOOT_ROLLOUT": name,
             "SUREFOOT_NAMESPACE": self._world.namespace,
@@ -67,24 +62,9 @@ class Pipeline:
             "SUREFOOT_TIMEOUT": f"{LONG:g}s",
             **given,
         }
-        process = await asyncio.create_subprocess_exec(
-            "bash",
-            str(ROOT / "integrations" / "release.sh"),
-            cwd=folder,
-            env=env,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        try:
-            async with asyncio.timeout(2 * LONG):
-                out, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        assert process.returncode is not None
-        return left(folder / "surefoot-reports", process.returncode, out.decode())
+        script = str(ROOT / "integrations" / "release.sh")
+        code, said = await bash(script, environment=env, seconds=2 * LONG, folder=folder)
+        return left(folder / "surefoot-reports", code, said)
 
 
 def left(reports: Path, code: int, said: str) -> Left:
